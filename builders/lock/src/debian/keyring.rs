@@ -1,0 +1,206 @@
+//! OpenPGP: which keys of a keyring have signed a text.
+//!
+//! A signature counts when it is a text signature with a SHA-2 hash, made by a key of the keyring
+//! that was bound to sign by its owner, is neither expired nor revoked now, and matches the text.
+//! One is enough, as for apt: archives sign with the old key and the new while they change keys.
+
+use std::time::{Duration, SystemTime};
+
+use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::{KeyDetails, KeyId, Tag, Timestamp};
+
+use super::clearsign::ClearSigned;
+
+/// More signatures than any archive has; the rest is not looked at.
+const MAX_SIGNATURES: usize = 32;
+/// A clock this far behind the archive's is not taken for an attack.
+const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys that are trusted to sign an archive.
+pub struct Keyring {
+    keys: Vec<SignedPublicKey>,
+}
+
+/// Why a signature does not count, in the reader's words.
+pub type Fault = String;
+
+impl Keyring {
+    /// Reads a keyring, binary (`.gpg`) or armoured (`.asc`). Keys of a kind that is not known are
+    /// left out.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let (keys, _) = SignedPublicKey::from_reader_many(bytes).map_err(|e| e.to_string())?;
+        let keys: Vec<_> = keys.take(1000).filter_map(Result::ok).collect();
+        if keys.is_empty() {
+            return Err("it holds no key".to_owned());
+        }
+        Ok(Self { keys })
+    }
+
+    /// Fingerprints of the keys whose signature counts, sorted; or what is wrong with each one.
+    pub fn verify(&self, signed: &ClearSigned, now: SystemTime) -> Result<Vec<String>, Vec<Fault>> {
+        let text = signed.canonical();
+        let signatures = match DetachedSignature::from_armor_many(signed.signatures.as_bytes()) {
+            Ok((signatures, _)) => signatures,
+            Err(error) => return Err(vec![format!("the signatures cannot be read: {error}")]),
+        };
+        let (mut good, mut faults) = (Vec::new(), Vec::new());
+        for signature in signatures.take(MAX_SIGNATURES) {
+            let checked = signature
+                .map_err(|error| format!("a signature cannot be read: {error}"))
+                .and_then(|signature| self.check(&signature.signature, &text, now));
+            match checked {
+                Ok(fingerprint) => good.push(fingerprint),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        good.sort();
+        good.dedup();
+        match (good.is_empty(), faults.is_empty()) {
+            (false, _) => Ok(good),
+            (true, true) => Err(vec!["there is no signature".to_owned()]),
+            (true, false) => Err(faults),
+        }
+    }
+
+    fn check(&self, signature: &Signature, text: &[u8], now: SystemTime) -> Result<String, Fault> {
+        let issuer = issuer_name(signature);
+        let issuers = signature.issuer_key_id();
+        let fingerprints = signature.issuer_fingerprint();
+        let is_issuer = |id: KeyId, fingerprint: pgp::types::Fingerprint| {
+            if fingerprints.is_empty() { issuers.contains(&&id) } else { fingerprints.contains(&&fingerprint) }
+        };
+        let mut faults = Vec::new();
+        for key in &self.keys {
+            if is_issuer(key.legacy_key_id(), key.fingerprint()) {
+                let checked = check_terms(signature, key.created_at(), now)
+                    .and_then(|()| matches_text(signature.verify(key, text)))
+                    .and_then(|()| primary_may_sign(key, now));
+                match checked {
+                    Ok(()) => return Ok(format!("{:X}", key.fingerprint())),
+                    Err(fault) => faults.push(fault),
+                }
+            }
+            for subkey in &key.public_subkeys {
+                if is_issuer(subkey.legacy_key_id(), subkey.fingerprint()) {
+                    let checked = check_terms(signature, subkey.created_at(), now)
+                        .and_then(|()| matches_text(signature.verify(&subkey.key, text)))
+                        .and_then(|()| primary_is_valid(key, now).map(|_| ()))
+                        .and_then(|()| subkey_may_sign(key, subkey, now));
+                    match checked {
+                        Ok(()) => return Ok(format!("{:X}", subkey.fingerprint())),
+                        Err(fault) => faults.push(fault),
+                    }
+                }
+            }
+        }
+        match faults.pop() {
+            Some(fault) => Err(format!("the signature by {issuer} does not count: {fault}")),
+            None => Err(format!("the signature is by {issuer}, which is not in the keyring")),
+        }
+    }
+}
+
+fn issuer_name(signature: &Signature) -> String {
+    let fingerprint = signature.issuer_fingerprint().first().map(|f| format!("key {f:X}"));
+    let id = || signature.issuer_key_id().first().map(|id| format!("key {id}"));
+    fingerprint.or_else(id).unwrap_or_else(|| "an unnamed key".to_owned())
+}
+
+fn matches_text(verified: pgp::errors::Result<()>) -> Result<(), Fault> {
+    verified.map_err(|_| "it does not match the text".to_owned())
+}
+
+/// What the signature says of itself.
+fn check_terms(signature: &Signature, key_created: Timestamp, now: SystemTime) -> Result<(), Fault> {
+    if signature.typ() != Some(SignatureType::Text) {
+        return Err("it is not a signature over text".to_owned());
+    }
+    let strong = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
+    if !signature.hash_alg().is_some_and(|hash| strong.contains(&hash)) {
+        return Err("its hash function is not trusted".to_owned());
+    }
+    let Some(created) = signature.created() else { return Err("it has no date".to_owned()) };
+    if created < key_created {
+        return Err("it is older than its key".to_owned());
+    }
+    if SystemTime::from(created) > now + CLOCK_SKEW {
+        return Err("it is dated in the future; check this machine's clock".to_owned());
+    }
+    if has_ended(created, signature.signature_expiration_time(), now) {
+        return Err("it has expired".to_owned());
+    }
+    Ok(())
+}
+
+fn has_ended(from: Timestamp, after: Option<pgp::types::Duration>, now: SystemTime) -> bool {
+    match after.map(Duration::from) {
+        None | Some(Duration::ZERO) => false,
+        Some(after) => SystemTime::from(from) + after <= now,
+    }
+}
+
+/// The owner's newest word about the primary key: flags and expiry. The key must not be revoked;
+/// a revocation counts even when it cannot be verified, since whoever can edit the keyring needs
+/// no forgery.
+fn primary_is_valid(key: &SignedPublicKey, now: SystemTime) -> Result<&Signature, Fault> {
+    if !key.details.revocation_signatures.is_empty() {
+        return Err("the key was revoked".to_owned());
+    }
+    let direct = key.details.direct_signatures.iter().filter(|s| s.verify_key(&key.primary_key).is_ok());
+    let users = key.details.users.iter().flat_map(|user| {
+        let by_owner = user
+            .signatures
+            .iter()
+            .filter(|s| s.verify_certification(&key.primary_key, Tag::UserId, &user.id).is_ok())
+            .collect::<Vec<_>>();
+        let revoked = by_owner.iter().any(|s| s.typ() == Some(SignatureType::CertRevocation));
+        if revoked { Vec::new() } else { by_owner }
+    });
+    let newest = direct
+        .chain(users)
+        .filter(|s| s.created().is_some_and(|created| SystemTime::from(created) <= now + CLOCK_SKEW))
+        .max_by_key(|s| s.created());
+    let Some(newest) = newest else { return Err("the key does not vouch for itself".to_owned()) };
+    if has_ended(key.primary_key.created_at(), newest.key_expiration_time(), now) {
+        return Err("the key has expired".to_owned());
+    }
+    Ok(newest)
+}
+
+fn primary_may_sign(key: &SignedPublicKey, now: SystemTime) -> Result<(), Fault> {
+    match primary_is_valid(key, now)?.key_flags().sign() {
+        true => Ok(()),
+        false => Err("the key is not meant for signing".to_owned()),
+    }
+}
+
+fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: SystemTime) -> Result<(), Fault> {
+    if subkey.signatures.iter().any(|s| s.typ() == Some(SignatureType::SubkeyRevocation)) {
+        return Err("the subkey was revoked".to_owned());
+    }
+    let newest = subkey
+        .signatures
+        .iter()
+        .filter(|s| s.verify_subkey_binding(&key.primary_key, &subkey.key).is_ok())
+        .filter(|s| s.created().is_some_and(|created| SystemTime::from(created) <= now + CLOCK_SKEW))
+        .max_by_key(|s| s.created());
+    let Some(binding) = newest else { return Err("the subkey is not bound to its key".to_owned()) };
+    if !binding.key_flags().sign() {
+        return Err("the subkey is not meant for signing".to_owned());
+    }
+    // Without the way back anybody could claim another's signing key as their subkey.
+    let back = binding.embedded_signature().map(|s| s.verify_primary_key_binding(&subkey.key, &key.primary_key));
+    if !matches!(back, Some(Ok(()))) {
+        return Err("the subkey does not acknowledge its key".to_owned());
+    }
+    if has_ended(subkey.created_at(), binding.key_expiration_time(), now) {
+        return Err("the subkey has expired".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "keyring_tests.rs"]
+pub(super) mod tests;

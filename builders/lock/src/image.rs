@@ -1,0 +1,128 @@
+//! Both kinds of packages of one image, joined into its lock.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use cairn_fetch::{FetchError, Fetcher, Mirrors, Progress};
+use cairn_recipe::image::{ImageDefinition, PythonSection};
+use cairn_recipe::lock::{LOCK_VERSION, Lock, LockedWheel};
+
+use crate::debian::{DebianError, DebianLock, DebianRequest, lock_debs};
+use crate::pypi::{Glibc, PypiError, PypiRequest, PythonVersion, lock_wheels};
+
+/// What to lock, and with what.
+pub struct LockRequest<'a> {
+    pub definition: &'a ImageDefinition,
+    /// The image's folder.
+    pub folder: &'a Path,
+    pub mirrors: &'a Mirrors,
+    /// Packages stay in its folder, so that the build finds them.
+    pub fetcher: &'a Fetcher,
+    /// Take an index that is past its date; the lock records it.
+    pub accept_stale: bool,
+    /// The lock before, so that packages stay in their layers.
+    pub previous: Option<&'a Lock>,
+    /// A folder for what is remembered between runs and for scratch.
+    pub cache_dir: &'a Path,
+    /// The time that signatures and indexes are judged by.
+    pub now: SystemTime,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error(transparent)]
+    Debian(#[from] DebianError),
+    #[error(transparent)]
+    Pypi(#[from] PypiError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(
+        "package `{package}` is not in the image, so it is not known which wheels fit\n  help: add `{package}` to `debian.packages`"
+    )]
+    NoInterpreter { package: String },
+    #[error("cannot use {}: {source}", path.display())]
+    Scratch { path: PathBuf, source: io::Error },
+}
+
+/// Resolves everything. The result is sorted and depends on nothing but the definition, the
+/// archives' content and the layers of the lock before.
+pub fn lock_image(request: &LockRequest, progress: &dyn Progress) -> Result<Lock, LockError> {
+    let debian = match &request.definition.debian {
+        None => DebianLock::default(),
+        Some(section) => lock_debs(&DebianRequest {
+            section,
+            folder: request.folder,
+            platforms: &request.definition.platforms,
+            mirrors: request.mirrors,
+            fetcher: request.fetcher,
+            progress,
+            accept_stale: request.accept_stale,
+            previous: request.previous,
+            cache: request.cache_dir.to_owned(),
+            now: request.now,
+        })?,
+    };
+    let wheels = match &request.definition.python {
+        Some(python) if !python.requirements.is_empty() => wheels(request, python, &debian)?,
+        _ => Vec::new(),
+    };
+    let mut lock = Lock {
+        version: LOCK_VERSION,
+        definition: request.definition.lock_hash(),
+        platforms: request.definition.platforms.clone(),
+        indexes: debian.indexes,
+        debs: debian.debs,
+        wheels,
+    };
+    lock.platforms.sort();
+    lock.platforms.dedup();
+    lock.sort();
+    Ok(lock)
+}
+
+/// The oldest interpreter and C library of all platforms decide which wheels fit.
+fn wheels(request: &LockRequest, section: &PythonSection, debian: &DebianLock) -> Result<Vec<LockedWheel>, LockError> {
+    let missing = |package: &str| LockError::NoInterpreter { package: package.to_owned() };
+    let versions = |package: &str| -> Result<Vec<&str>, LockError> {
+        let versions = request.definition.platforms.iter().map(|platform| debian.version(package, *platform));
+        versions.map(|version| version.ok_or_else(|| missing(package))).collect()
+    };
+    let interpreter = &section.interpreter;
+    let pythons = versions(interpreter)?.into_iter().map(|version| PythonVersion::of_debian(interpreter, version));
+    let pythons = pythons.collect::<Result<Vec<_>, _>>()?;
+    let libraries = versions("libc6")?.into_iter().map(Glibc::of_debian).collect::<Result<Vec<_>, _>>()?;
+    let scratch = Scratch::new(request.cache_dir)?;
+    Ok(lock_wheels(&PypiRequest {
+        python: pythons.into_iter().min().ok_or_else(|| missing(interpreter))?,
+        glibc: libraries.into_iter().min().ok_or_else(|| missing("libc6"))?,
+        platforms: &request.definition.platforms,
+        requirements: &section.requirements,
+        index_url: &request.mirrors.pypi()?,
+        scratch: &scratch.0,
+        fetcher: request.fetcher,
+    })?)
+}
+
+/// A folder of this run, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(below: &Path) -> Result<Self, LockError> {
+        let path = below.join(format!("lock-{}", std::process::id()));
+        let fail = |source| LockError::Scratch { path: path.clone(), source };
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(fail)?;
+        }
+        fs::create_dir_all(&path).map_err(fail)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: a folder left behind is removed by the next run with this number.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
