@@ -1,0 +1,299 @@
+//! `hosts/NAME.toml`: what runs on a host, and how to reach it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use cairn_closure::{Inherit, StopSignal};
+use cairn_formats::Platform;
+use serde::Deserialize;
+
+use crate::error::{DefinitionError, nearest};
+use crate::{duration, parse};
+
+/// The content of `hosts/NAME.toml`. The host is named after its file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostDefinition {
+    #[serde(default)]
+    pub description: String,
+    #[serde(default = "native")]
+    pub platform: Platform,
+    /// Present: a systemd machine on this computer. Exactly one of `machine` and `ssh`.
+    pub machine: Option<MachineSection>,
+    pub ssh: Option<SshSection>,
+    #[serde(default)]
+    pub services: BTreeMap<String, ServiceEntry>,
+}
+
+/// `[machine]`: nothing to set yet; its presence is the choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineSection {}
+
+/// `[ssh]`: a remote host. What is absent comes from the user's own ssh configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshSection {
+    pub address: String,
+    pub user: Option<String>,
+    pub port: Option<u16>,
+    /// The host's public key, `ssh-ed25519 AAAA…`; without it the user's known hosts decide.
+    pub host_key: Option<String>,
+    /// A private key file; without it the user's agent and configuration decide.
+    pub identity: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceEntry {
+    pub image: String,
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Default: the image's entry point and command.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Default: the image's user.
+    pub user: Option<String>,
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub listen: ListenEntry,
+    /// Addresses, prefixes (`10.0.0.0/8`), `localhost` or `any` that the service may reach; none
+    /// by default.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// Services that must be healthy before this one starts; upstreams are so without saying.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// Services on this host whose sockets this one may reach.
+    #[serde(default)]
+    pub upstreams: Vec<String>,
+    /// The signal that makes the service finish its requests and end: `term`, `quit` or `int`.
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+    /// How long an old version may finish its requests.
+    #[serde(with = "duration", default = "ten_seconds")]
+    pub drain: Duration,
+    pub health: Option<HealthEntry>,
+    #[serde(default)]
+    pub limits: LimitsEntry,
+    /// systemd directives set otherwise than by default, each with its reason.
+    #[serde(default)]
+    pub hardening: BTreeMap<String, LoosenedEntry>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenEntry {
+    /// Each replica listens on the UNIX socket named by `CAIRN_SOCKET`.
+    #[serde(default)]
+    pub unix: bool,
+    /// systemd holds these sockets and hands them over.
+    #[serde(default)]
+    pub tcp: Vec<SocketAddr>,
+    /// How the program is told of them: `listen-fds` (systemd's protocol) or `nginx`.
+    #[serde(default)]
+    pub inherit: Inherit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthEntry {
+    /// Path of a GET request that must be answered with a status below 400.
+    pub path: String,
+    #[serde(with = "duration", default = "half_minute")]
+    pub timeout: Duration,
+    #[serde(with = "duration", default = "quarter_second")]
+    pub interval: Duration,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsEntry {
+    /// As in systemd's MemoryMax=: `512M`.
+    pub memory: Option<String>,
+    /// As in systemd's CPUQuota=: `100%` is one processor.
+    pub cpu: Option<String>,
+    pub tasks: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoosenedEntry {
+    pub value: String,
+    pub reason: String,
+}
+
+const fn native() -> Platform {
+    Platform::native()
+}
+const fn one() -> u32 {
+    1
+}
+const fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+const fn half_minute() -> Duration {
+    Duration::from_secs(30)
+}
+const fn quarter_second() -> Duration {
+    Duration::from_millis(250)
+}
+
+impl HostDefinition {
+    pub fn parse(file: &Path, text: &str) -> Result<Self, DefinitionError> {
+        let definition: Self = parse::toml(file, text)?;
+        definition.check(file)?;
+        Ok(definition)
+    }
+
+    fn check(&self, file: &Path) -> Result<(), DefinitionError> {
+        let fail = |at: String, message: String, help: &str| {
+            let help = (!help.is_empty()).then(|| help.to_owned());
+            Err(DefinitionError::Value { file: file.to_owned(), at, message, help })
+        };
+        match (&self.machine, &self.ssh) {
+            (None, None) => {
+                return fail(
+                    "host".into(),
+                    "nothing says how to reach it".into(),
+                    "add [ssh] with an address, or [machine] for a machine on this computer",
+                );
+            }
+            (Some(_), Some(_)) => {
+                return fail(
+                    "ssh".into(),
+                    "the host is a [machine] on this computer already".into(),
+                    "keep one of the two sections",
+                );
+            }
+            _ => {}
+        }
+        if let Some(ssh) = &self.ssh {
+            // A leading dash would be read as an option by ssh.
+            let plain =
+                !ssh.address.is_empty() && !ssh.address.starts_with('-') && !ssh.address.contains(char::is_whitespace);
+            if !plain {
+                return fail("ssh.address".into(), format!("`{}` is not a host name or address", ssh.address), "");
+            }
+        }
+        let mut addresses: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+        for (name, service) in &self.services {
+            let at = |key: &str| format!("services.{name}.{key}");
+            let plain = name.len() <= 32
+                && name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            if !plain {
+                return fail(
+                    "services".into(),
+                    format!("`{name}` is not a service name"),
+                    "use lower-case letters, digits and `-`, at most 32, starting with a letter",
+                );
+            }
+            if !(1..=64).contains(&service.replicas) {
+                return fail(at("replicas"), format!("{} replicas", service.replicas), "write a number from 1 to 64");
+            }
+            if service.replicas > 1 && !service.listen.unix {
+                return fail(
+                    at("replicas"),
+                    "only a service that listens on UNIX sockets can have replicas".into(),
+                    "add listen = { unix = true }",
+                );
+            }
+            for address in &service.listen.tcp {
+                if let Some(other) = addresses.insert(*address, name) {
+                    return fail(at("listen.tcp"), format!("{address} is taken by service `{other}`"), "");
+                }
+            }
+            if let Some(health) = &service.health
+                && !health.path.starts_with('/')
+            {
+                return fail(
+                    at("health.path"),
+                    format!("`{}` is not the path of a URL", health.path),
+                    "write it as in \"/health\"",
+                );
+            }
+            for before in &service.after {
+                if !self.services.contains_key(before) || before == name {
+                    return fail(at("after"), format!("`{before}` is not another service of this host"), "");
+                }
+            }
+            for upstream in &service.upstreams {
+                let Some(target) = self.services.get(upstream) else {
+                    let near = nearest(upstream, self.services.keys().map(String::as_str));
+                    let help = near.map(|n| format!("did you mean `{n}`?")).unwrap_or_default();
+                    return fail(at("upstreams"), format!("there is no service `{upstream}`"), &help);
+                };
+                if !target.listen.unix {
+                    return fail(
+                        at("upstreams"),
+                        format!("service `{upstream}` has no UNIX socket"),
+                        "give it listen = { unix = true }",
+                    );
+                }
+            }
+            for (directive, loosened) in &service.hardening {
+                if loosened.reason.trim().is_empty() {
+                    return fail(
+                        at(&format!("hardening.{directive}.reason")),
+                        "a loosened setting needs its reason".into(),
+                        "",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const GOOD: &str = r#"
+platform = "linux/amd64"
+[machine]
+[services.api]
+image = "api"
+replicas = 3
+listen = { unix = true }
+[services.api.health]
+path = "/health"
+[services.proxy]
+image = "proxy"
+listen = { tcp = ["0.0.0.0:8080"] }
+upstreams = ["api"]
+"#;
+
+    #[test]
+    fn a_host_is_read() {
+        let host = HostDefinition::parse(Path::new("hosts/x.toml"), GOOD).unwrap();
+        assert_eq!(host.services["api"].replicas, 3);
+        assert_eq!(host.services["proxy"].listen.tcp[0].port(), 8080);
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        for (from, to, wanted) in [
+            ("[machine]", "", "nothing says how to reach it"),
+            ("[machine]", "[machine]\n[ssh]\naddress = \"x\"", "is a [machine] on this computer already"),
+            ("[machine]", "[ssh]\naddress = \"-oProxyCommand=x\"", "is not a host name"),
+            ("replicas = 3", "replicas = 0", "services.api.replicas: 0 replicas"),
+            ("listen = { unix = true }", "", "only a service that listens on UNIX sockets"),
+            ("upstreams = [\"api\"]", "upstreams = [\"apo\"]", "did you mean `api`?"),
+            ("\"/health\"", "\"health\"", "`health` is not the path of a URL"),
+            ("[services.proxy]", "[services.Proxy]", "`Proxy` is not a service name"),
+            ("image = \"proxy\"", "imag = \"proxy\"", "did you mean `image`?"),
+            ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let error =
+                HostDefinition::parse(Path::new("hosts/x.toml"), &GOOD.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}\nwanted: {wanted}");
+        }
+    }
+}

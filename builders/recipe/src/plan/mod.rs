@@ -1,0 +1,31 @@
+//! Planning: a definition and its lock become a graph.
+//!
+//! ```text
+//! deb ──▶ tree ──┬──▶ layer ──┐
+//! wheel ─▶ tree ─┼──▶ layer ──┼──▶ image
+//! files ─▶ tree ─┤            │
+//!   generated  ──┴──▶ layer ──┘
+//!                └──▶ root file system ──▶ host closure
+//! ```
+
+mod host;
+mod image;
+
+pub use host::{Programs, agent, host, images_of};
+pub use image::{image, rootfs};
+
+use crate::graph::{Graph, NodeId};
+
+/// A graph and the node that is the target in it.
+#[derive(Debug)]
+pub struct Planned {
+    pub graph: Graph,
+    pub target: NodeId,
+}
+
+impl std::ops::Deref for Planned {
+    type Target = Graph;
+    fn deref(&self) -> &Graph {
+        &self.graph
+    }
+}

@@ -1,0 +1,238 @@
+//! The project on disk: where definitions and locks lie.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{DefinitionError, nearest};
+use crate::host::HostDefinition;
+use crate::image::ImageDefinition;
+use crate::lock::{Lock, lock_file};
+use crate::parse;
+
+/// The file that marks a project's top folder and holds its policy.
+pub const PROJECT_FILE: &str = "deploy.toml";
+
+/// A folder with a `deploy.toml`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub root: PathBuf,
+    pub config: ProjectConfig,
+}
+
+/// The content of `deploy.toml`; every key is optional.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectConfig {
+    #[serde(default)]
+    pub mirrors: Mirrors,
+}
+
+/// `[mirrors]`: where to download from, as base URLs. What is absent comes from the environment or
+/// from the machine's own apt and pip.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirrors {
+    #[serde(default)]
+    pub debian: Vec<String>,
+    #[serde(default, rename = "debian-security")]
+    pub debian_security: Vec<String>,
+    pub pypi: Option<String>,
+}
+
+/// An image's definition, and where it was read.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub name: String,
+    pub file: PathBuf,
+    pub definition: ImageDefinition,
+}
+
+impl Image {
+    /// The folder that `files` entries are relative to.
+    pub fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
+    }
+}
+
+/// A host's definition, and where it was read.
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub name: String,
+    pub file: PathBuf,
+    pub definition: HostDefinition,
+}
+
+/// What `deploy build` takes: `images`, `images.NAME`, `hosts`, `hosts.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Image(String),
+    Host(String),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image(name) => write!(f, "images.{name}"),
+            Self::Host(name) => write!(f, "hosts.{name}"),
+        }
+    }
+}
+
+impl Project {
+    /// The project at `dir`, or the one that holds the current folder.
+    pub fn find(dir: Option<&Path>) -> Result<Self, DefinitionError> {
+        let current =
+            std::env::current_dir().map_err(|source| DefinitionError::Read { file: PathBuf::from("."), source })?;
+        match dir {
+            Some(dir) => Self::open(&current.join(dir)),
+            None => {
+                let root = current.ancestors().find(|d| d.join(PROJECT_FILE).is_file());
+                root.map_or_else(|| Err(DefinitionError::NoProject { from: current.clone() }), Self::open)
+            }
+        }
+    }
+
+    pub fn open(root: &Path) -> Result<Self, DefinitionError> {
+        let file = root.join(PROJECT_FILE);
+        if !file.is_file() {
+            return Err(DefinitionError::NoProject { from: root.to_owned() });
+        }
+        let config = parse::toml(&file, &read(&file)?)?;
+        Ok(Self { root: root.to_owned(), config })
+    }
+
+    /// Names of all images, sorted.
+    pub fn image_names(&self) -> Result<Vec<String>, DefinitionError> {
+        self.names("images", |path| {
+            path.join("image.toml").is_file().then(|| path.file_name()?.to_str().map(str::to_owned))?
+        })
+    }
+
+    /// Names of all hosts, sorted.
+    pub fn host_names(&self) -> Result<Vec<String>, DefinitionError> {
+        self.names("hosts", |path| {
+            let is_definition = path.extension().is_some_and(|e| e == "toml") && path.is_file();
+            is_definition.then(|| path.file_stem()?.to_str().map(str::to_owned))?
+        })
+    }
+
+    fn names(&self, folder: &str, name: impl Fn(&Path) -> Option<String>) -> Result<Vec<String>, DefinitionError> {
+        let dir = self.root.join(folder);
+        let fail = |source| DefinitionError::Read { file: dir.clone(), source };
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(fail)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(name(&entry.map_err(fail)?.path()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub fn image(&self, name: &str) -> Result<Image, DefinitionError> {
+        let file = self.root.join("images").join(name).join("image.toml");
+        self.known("image", name, "images", self.image_names()?)?;
+        let definition = ImageDefinition::parse(&file, &read(&file)?)?;
+        Ok(Image { name: name.to_owned(), file, definition })
+    }
+
+    pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
+        let file = self.root.join("hosts").join(format!("{name}.toml"));
+        self.known("host", name, "hosts", self.host_names()?)?;
+        let definition = HostDefinition::parse(&file, &read(&file)?)?;
+        Ok(Host { name: name.to_owned(), file, definition })
+    }
+
+    /// The lock of an image, checked against its definition. An image that locks nothing (only
+    /// files of the project) needs none.
+    pub fn lock(&self, image: &Image) -> Result<Lock, DefinitionError> {
+        let file = lock_file(&image.file);
+        if !file.exists() {
+            return Err(DefinitionError::NoLock { image: image.name.clone(), file });
+        }
+        let lock = Lock::parse(&file, &read(&file)?)?;
+        lock.check(&image.name, &file, &image.definition)?;
+        Ok(lock)
+    }
+
+    /// Spells out targets; a group name stands for all its members.
+    pub fn targets(&self, texts: &[String]) -> Result<Vec<Target>, DefinitionError> {
+        let mut targets = Vec::new();
+        for text in texts {
+            match text.split_once('.') {
+                None if text == "images" => targets.extend(self.image_names()?.into_iter().map(Target::Image)),
+                None if text == "hosts" => targets.extend(self.host_names()?.into_iter().map(Target::Host)),
+                Some(("images", name)) => {
+                    self.known("image", name, "images", self.image_names()?)?;
+                    targets.push(Target::Image(name.to_owned()));
+                }
+                Some(("hosts", name)) => {
+                    self.known("host", name, "hosts", self.host_names()?)?;
+                    targets.push(Target::Host(name.to_owned()));
+                }
+                _ => return Err(DefinitionError::Target { target: text.clone() }),
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        targets.retain(|t| seen.insert(t.clone()));
+        Ok(targets)
+    }
+
+    fn known(&self, kind: &'static str, name: &str, folder: &str, names: Vec<String>) -> Result<(), DefinitionError> {
+        if names.iter().any(|n| n == name) {
+            return Ok(());
+        }
+        let help = match nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None if names.is_empty() => None,
+            None => Some(format!("there are: {}", names.join(", "))),
+        };
+        Err(DefinitionError::Unknown { kind, name: name.to_owned(), dir: self.root.join(folder), help })
+    }
+}
+
+fn read(file: &Path) -> Result<String, DefinitionError> {
+    fs::read_to_string(file).map_err(|source| DefinitionError::Read { file: file.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn project() -> (tempfile::TempDir, Project) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(PROJECT_FILE), "").unwrap();
+        for image in ["api", "proxy"] {
+            fs::create_dir_all(dir.path().join("images").join(image)).unwrap();
+            fs::write(dir.path().join("images").join(image).join("image.toml"), "").unwrap();
+        }
+        let project = Project::open(dir.path()).unwrap();
+        (dir, project)
+    }
+
+    #[test]
+    fn groups_and_names_are_targets() {
+        let (_dir, project) = project();
+        let targets = |texts: &[&str]| project.targets(&texts.iter().map(|t| t.to_string()).collect::<Vec<_>>());
+        let all = vec![Target::Image("api".into()), Target::Image("proxy".into())];
+        assert_eq!(targets(&["images"]).unwrap(), all);
+        assert_eq!(targets(&["images.api", "images"]).unwrap(), all);
+        assert_eq!(targets(&["hosts"]).unwrap(), vec![]);
+        let typo = targets(&["images.apo"]).unwrap_err().to_string();
+        assert!(typo.contains("no image `apo`") && typo.contains("did you mean `api`?"), "{typo}");
+        assert!(targets(&["api"]).unwrap_err().to_string().contains("`api` is not a target"));
+        assert!(targets(&["images.../x"]).is_err());
+    }
+
+    #[test]
+    fn an_image_without_a_lock_says_how_to_lock() {
+        let (_dir, project) = project();
+        let error = project.lock(&project.image("api").unwrap()).unwrap_err().to_string();
+        assert!(error.contains("deploy lock images.api"), "{error}");
+    }
+}
