@@ -1,0 +1,48 @@
+//! The program that runs build steps.
+//!
+//! * `cairn-builder enter < sandbox.json`: makes a sandbox and starts itself inside it.
+//! * `cairn-builder run < request.json`: runs one step; exit 0 and the output is there, or exit 1
+//!   and one JSON line on standard error says why not. Where the caller can give no standard
+//!   input, the variable `requestPath` names the file: so Nix passes it (`passAsFile`).
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::process::ExitCode;
+
+use cairn_builder::Error;
+use cairn_recipe::step::Request;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["enter"] => cairn_sandbox::enter(),
+        ["run"] => run(),
+        _ => {
+            eprintln!("usage: cairn-builder run < request.json\n       cairn-builder enter < sandbox.json");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> ExitCode {
+    cairn_sandbox::die_with_parent();
+    let done = request().and_then(|request| cairn_builder::run(&request).map_err(|e| e.to_string()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", serde_json::json!({ "error": error }));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn request() -> Result<Request, String> {
+    let from: Box<dyn Read> = match std::env::var_os("requestPath") {
+        Some(file) => {
+            let opened = File::open(&file).map_err(|e| format!("cannot read {}: {e}", file.to_string_lossy()))?;
+            Box::new(BufReader::new(opened))
+        }
+        None => Box::new(std::io::stdin().lock()),
+    };
+    serde_json::from_reader(from).map_err(|e| Error::from(e).to_string())
+}
