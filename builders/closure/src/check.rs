@@ -1,0 +1,157 @@
+//! What a specification must satisfy before it is rendered.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::error::nearest;
+use crate::spec::VERSION;
+use crate::{ClosureError, HostSpec, ServiceName, ServiceSpec};
+
+impl HostSpec {
+    pub(crate) fn check(&self) -> Result<(), ClosureError> {
+        if self.version != VERSION {
+            return Err(ClosureError::Version { found: self.version });
+        }
+        let mut addresses: BTreeMap<SocketAddr, &ServiceName> = BTreeMap::new();
+        for (name, service) in &self.services {
+            service.check(name)?;
+            self.check_names(name, service)?;
+            for address in service.listen.iter().flat_map(|listen| &listen.tcp) {
+                if let Some(first) = addresses.insert(*address, name) {
+                    return Err(ClosureError::SameAddress {
+                        first: first.to_string(),
+                        second: name.to_string(),
+                        address: address.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_names(&self, name: &ServiceName, service: &ServiceSpec) -> Result<(), ClosureError> {
+        let after = service.after.iter().map(|other| ("after", other));
+        let upstreams = service.upstreams.iter().map(|other| ("upstreams", other));
+        for (field, other) in after.chain(upstreams) {
+            let Some(found) = self.services.get(other) else {
+                let known = self.services.keys().map(ServiceName::as_str);
+                return Err(ClosureError::UnknownService {
+                    service: name.to_string(),
+                    field,
+                    unknown: other.to_string(),
+                    nearest: nearest(other.as_str(), known),
+                });
+            };
+            let sockets = found.listen.as_ref().is_some_and(|listen| listen.unix);
+            if field == "upstreams" && !sockets {
+                return Err(ClosureError::UpstreamWithoutSocket {
+                    service: name.to_string(),
+                    upstream: other.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServiceSpec {
+    /// The services that must run before this one.
+    pub(crate) fn starts_after(&self) -> impl Iterator<Item = &ServiceName> {
+        let listed_twice = |other: &&ServiceName| !self.after.contains(other);
+        self.after.iter().chain(self.upstreams.iter().filter(listed_twice))
+    }
+
+    fn check(&self, name: &ServiceName) -> Result<(), ClosureError> {
+        let refuse = |field, value: &str, rule| {
+            Err(ClosureError::Value { service: name.to_string(), field, value: value.to_owned(), rule })
+        };
+        let program = self.command.first().map_or("", String::as_str);
+        if !is_plain_path(program) {
+            return refuse(
+                "command",
+                program,
+                "it begins with a program's absolute path inside the image, of letters, digits and /._+@=-",
+            );
+        }
+        if let Some(bad) = self.command.iter().find(|text| text.contains('\0')) {
+            return refuse("command", bad, "an argument holds no NUL byte");
+        }
+        for (key, value) in &self.environment {
+            if !is_variable(key) {
+                return refuse("environment", key, "a variable's name takes letters, digits and _");
+            }
+            if value.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+                return refuse("environment", value, "systemd takes no control characters in it");
+            }
+        }
+        if let Some(directory) = &self.working_directory
+            && !is_plain_path(directory)
+        {
+            return refuse("working_directory", directory, "it is an absolute path");
+        }
+        for entry in &self.network {
+            if !is_network(entry) {
+                return refuse("network", entry, "it takes addresses, prefixes such as 10.0.0.0/8, localhost and any");
+            }
+        }
+        if let Some(health) = &self.health {
+            let clean = |c: char| c.is_ascii_graphic();
+            if !health.path.starts_with('/') || !health.path.chars().all(clean) {
+                return refuse("health.path", &health.path, "it begins with / and is an HTTP path");
+            }
+            if !self.listens() {
+                return refuse("health.path", &health.path, "a service that does not listen has nobody to ask");
+            }
+        }
+        self.check_numbers(name)
+    }
+
+    fn listens(&self) -> bool {
+        self.listen.as_ref().is_some_and(|listen| listen.unix || !listen.tcp.is_empty())
+    }
+
+    fn check_numbers(&self, name: &ServiceName) -> Result<(), ClosureError> {
+        let id_range = 1..=u32::MAX - 2;
+        let limits = &self.limits;
+        let zero = [limits.memory == Some(0), limits.cpu == Some(0), limits.tasks == Some(0)];
+        let numbers = [
+            ("replicas", u64::from(self.replicas), (1..=100).contains(&self.replicas), "it is 1 to 100"),
+            ("user.uid", u64::from(self.user.uid), id_range.contains(&self.user.uid), "services do not run as root"),
+            ("user.gid", u64::from(self.user.gid), id_range.contains(&self.user.gid), "services do not run as root"),
+            ("limits", 0, !zero.contains(&true), "a limit is more than nothing"),
+            ("drain", self.drain.0, self.drain.0 <= 3_600_000, "it is at most an hour"),
+        ];
+        for (field, value, valid, rule) in numbers {
+            if !valid {
+                return Err(ClosureError::Value { service: name.to_string(), field, value: value.to_string(), rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_plain_path(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+@=-".contains(&b);
+    text.starts_with('/') && text.len() < 4096 && text.bytes().all(plain)
+}
+
+fn is_variable(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn is_network(text: &str) -> bool {
+    if matches!(text, "any" | "localhost") {
+        return true;
+    }
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<std::net::IpAddr>() else {
+        return false;
+    };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|p| p.parse::<u8>().is_ok_and(|p| p <= longest))
+}

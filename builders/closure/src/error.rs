@@ -1,0 +1,42 @@
+//! What can be wrong with a host's specification.
+
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum ClosureError {
+    #[error("version {found} of a host's specification is not known here; this program reads version 1")]
+    Version { found: u32 },
+    #[error("{what} \"{value}\" is not allowed: {rule}")]
+    Name { what: &'static str, value: String, rule: &'static str },
+    #[error("service \"{service}\": {field} {value:?} is not allowed: {rule}")]
+    Value { service: String, field: &'static str, value: String, rule: &'static str },
+    #[error(
+        "service \"{service}\": {field} names the service \"{unknown}\", which this host does not have{}",
+        nearest.as_deref().map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default()
+    )]
+    UnknownService { service: String, field: &'static str, unknown: String, nearest: Option<String> },
+    #[error(
+        "service \"{service}\" takes \"{upstream}\" as an upstream, but that service does not listen on UNIX sockets; set listen.unix there"
+    )]
+    UpstreamWithoutSocket { service: String, upstream: String },
+    #[error("the services wait for each other in a circle: {}; remove one `after` or `upstreams`", circle.join(" -> "))]
+    Circle { circle: Vec<String> },
+    #[error("the services \"{first}\" and \"{second}\" both listen on {address}")]
+    SameAddress { first: String, second: String, address: String },
+    #[error(
+        "service \"{service}\" loosens \"{directive}\", which is not one of the hardening directives{}; they are: {known}",
+        nearest.as_deref().map(|n| format!("; did you mean {n}?")).unwrap_or_default()
+    )]
+    UnknownDirective { service: String, directive: String, nearest: Option<String>, known: String },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
+}
+
+/// The candidate nearest to a mistyped name, when one is near enough to be meant.
+pub(crate) fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .map(|c| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &c.to_lowercase()), c))
+        .filter(|(distance, c)| *distance <= 2.max(c.len() / 4))
+        .min()
+        .map(|(_, c)| c.to_owned())
+}

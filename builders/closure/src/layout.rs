@@ -1,0 +1,31 @@
+//! Where things are on a host. The units and the agent must agree on it, so it stands here.
+
+use std::path::{Path, PathBuf};
+
+use crate::{InstanceId, ServiceName};
+
+/// Sockets, at `/run/cairn/SERVICE/INSTANCE/N.sock`.
+pub const RUN_DIR: &str = "/run/cairn";
+/// Where each service sees its own instance's directory, whatever its id.
+pub const SELF_DIR: &str = "/run/cairn/self";
+/// The link in `/run/cairn/SERVICE` to the instance that takes traffic.
+pub const CURRENT: &str = "current";
+/// The generations, as a Nix profile.
+pub const PROFILE: &str = "/nix/var/nix/profiles/cairn";
+/// The profile's name in the store.
+pub const PROFILE_NAME: &str = "cairn";
+/// The agent's program, below its store path.
+pub const AGENT_PROGRAM: &str = "bin/cairn-agent";
+
+/// The file name of a replica's socket.
+pub fn socket_name(replica: u32) -> String {
+    format!("{replica}.sock")
+}
+
+pub fn service_dir(run_dir: &Path, service: &ServiceName) -> PathBuf {
+    run_dir.join(service.as_str())
+}
+
+pub fn instance_dir(run_dir: &Path, service: &ServiceName, instance: &InstanceId) -> PathBuf {
+    service_dir(run_dir, service).join(instance.as_str())
+}

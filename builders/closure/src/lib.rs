@@ -1,0 +1,55 @@
+//! The host closure: what one host is to run.
+//!
+//! A [`HostSpec`] (made from `hosts/NAME.toml`) goes in; [`render`] gives the files of a store
+//! path: `closure.json` (a [`Manifest`], which the agent reads), the systemd units, and a link to
+//! the agent. [`write()`] puts them on disk; nothing else here touches a file.
+//!
+//! Three ideas carry the rest of the deployment:
+//!
+//! * **An instance** is one way of running a service: its id is a hash over everything in the
+//!   unit's text (root file system, command, environment, hardening), so an unchanged service has
+//!   an unchanged id and is not restarted, and a changed one has other unit names and runs beside
+//!   the old one until traffic moves.
+//! * **Traffic** goes through one symbolic link per service, `/run/cairn/SERVICE/current`, whose
+//!   target is the directory with the instance's sockets. TCP ports are held by systemd socket
+//!   units whose names do not change with the instance.
+//! * **Hardened by default**: see [`hardening`]; a definition loosens single directives, by name
+//!   and with a reason, which stands in the unit as a comment.
+//!
+//! ```
+//! let spec: cairn_closure::HostSpec = serde_json::from_str(
+//!     r#"{"version": 1, "name": "local", "platform": "linux/amd64",
+//!         "agent": "/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent",
+//!         "services": {"api": {
+//!             "rootfs": "/nix/store/1mdqa9w1p6cmli6976v4wi0sw9r4p5pr-api",
+//!             "image": "api", "replicas": 2, "command": ["/usr/local/bin/serve", "{socket}"],
+//!             "user": {"name": "app", "uid": 10001, "gid": 10001},
+//!             "listen": {"unix": true}}}}"#,
+//! )?;
+//! let closure = cairn_closure::render(&spec)?;
+//! let api = &closure.manifest.services["api"];
+//! let unit = format!("units/cairn-api-{}-2.service", api.instance);
+//! assert!(closure.files.keys().any(|path| path.as_bytes() == unit.as_bytes()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod error;
+pub mod hardening;
+pub mod layout;
+mod manifest;
+mod names;
+mod quote;
+mod render;
+mod spec;
+mod unit;
+mod write;
+
+pub use error::ClosureError;
+pub use manifest::{Health, Manifest, Replica, Service, Socket};
+pub use names::{HostName, InstanceId, ServiceName, StoreDir, UnitName};
+pub use render::{Closure, Content, render};
+pub use spec::{
+    HealthSpec, HostSpec, Inherit, Limits, Listen, Loosened, Millis, ServiceSpec, StopSignal, User, VERSION,
+};
+pub use write::write;

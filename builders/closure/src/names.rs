@@ -1,0 +1,205 @@
+//! Names that become parts of unit names and paths, so each is checked once, here.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use cairn_formats::{Sha256, StorePath};
+use serde::{Deserialize, Serialize};
+
+use crate::ClosureError;
+
+/// A name of lower-case letters, digits and single dashes in between.
+fn is_label(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn parse(text: &str) -> Result<Self, ClosureError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(ClosureError::Name {
+                        what: $what,
+                        value: text.chars().take(100).collect(),
+                        rule: $rule,
+                    })
+                }
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = ClosureError;
+            fn try_from(text: String) -> Result<Self, ClosureError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        /// So that a map keyed by the name can be asked with a plain string.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// A host, as in `hosts/NAME.toml`.
+    HostName,
+    "the host name",
+    "it takes 1 to 63 lower-case letters, digits and single dashes",
+    |text| is_label(text, 63)
+);
+
+name!(
+    /// A service of a host. `boot` and `activation` would clash with the agent's own units, and
+    /// `self` with the directory under which each service sees its own sockets.
+    ServiceName,
+    "the service name",
+    "it takes 1 to 32 lower-case letters, digits and single dashes, begins with a letter, and is not boot, activation or self",
+    |text| {
+        is_label(text, 32)
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && !["boot", "activation", "self"].contains(&text)
+    }
+);
+
+name!(
+    /// One way of running a service: the first 12 hexadecimal digits of a hash over its unit.
+    InstanceId,
+    "the instance id",
+    "it takes 12 hexadecimal digits",
+    |text| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+
+name!(
+    /// A unit of ours: `cairn-…` or `cairn.target`, with the suffix.
+    UnitName,
+    "the unit name",
+    "it begins with \"cairn\", ends with .service, .socket or .target, and takes letters, digits and -.:_",
+    |text| {
+        (text.starts_with("cairn-") || text.starts_with("cairn."))
+            && [".service", ".socket", ".target"].iter().any(|s| text.ends_with(s))
+            && text.len() < 250
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_".contains(&b))
+    }
+);
+
+impl InstanceId {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(Sha256::of(text.as_bytes()).hex()[..12].to_owned())
+    }
+}
+
+impl UnitName {
+    pub fn is_socket(&self) -> bool {
+        self.0.ends_with(".socket")
+    }
+
+    /// Whether it is `cairn-SERVICE.target`.
+    pub fn is_target_of_service(&self) -> bool {
+        self.0.starts_with("cairn-") && self.0.ends_with(".target")
+    }
+
+    /// Whether it is `cairn-SERVICE-INSTANCE-N.service`.
+    pub fn is_replica(&self) -> bool {
+        let parts = || {
+            let name = self.0.strip_prefix("cairn-")?.strip_suffix(".service")?;
+            let (rest, number) = name.rsplit_once('-')?;
+            let (service, instance) = rest.rsplit_once('-')?;
+            number.parse::<u32>().ok()?;
+            ServiceName::parse(service).ok()?;
+            InstanceId::parse(instance).ok()
+        };
+        parts().is_some()
+    }
+}
+
+/// A store path that serialises absolutely, `/nix/store/<base name>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreDir(pub StorePath);
+
+impl fmt::Display for StoreDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.absolute())
+    }
+}
+
+impl TryFrom<String> for StoreDir {
+    type Error = cairn_formats::FormatError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        StorePath::from_absolute(&text).map(Self)
+    }
+}
+
+impl From<StoreDir> for String {
+    fn from(dir: StoreDir) -> Self {
+        dir.0.absolute()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn kinds_of_units_are_told_apart() {
+        for (name, replica, target) in [
+            ("cairn-api-527e9101fede-1.service", true, false),
+            ("cairn-node-exporter-527e9101fede-12.service", true, false),
+            ("cairn-activation-1795409227776-63.service", false, false),
+            ("cairn-boot.service", false, false),
+            ("cairn-api.target", false, true),
+            ("cairn.target", false, false),
+        ] {
+            let unit = UnitName::parse(name).unwrap();
+            assert_eq!((unit.is_replica(), unit.is_target_of_service()), (replica, target), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_their_place_are_refused() {
+        for bad in ["", "-a", "a-", "a--b", "A", "a/b", "a.b", "a b", "..", "boot", "self", "1a", "ä"] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad}");
+        }
+        for good in ["api", "a-1", "node-exporter"] {
+            assert!(ServiceName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["cairn-a", "ssh.service", "cairn-../x.service", "cairn-a%i.service"] {
+            assert!(UnitName::parse(bad).is_err(), "{bad}");
+        }
+        for good in ["cairn.target", "cairn-proxy-0.0.0.0:8080.socket", "cairn-a-::1:80.socket"] {
+            assert!(UnitName::parse(good).is_ok(), "{good}");
+        }
+    }
+}

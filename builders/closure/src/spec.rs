@@ -1,0 +1,190 @@
+//! What goes in: one host, with its services and their root file systems already realised.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cairn_formats::Platform;
+use serde::{Deserialize, Serialize};
+
+use crate::{HostName, ServiceName, StoreDir};
+
+/// The version of [`HostSpec`] and of the manifest that is made from it.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostSpec {
+    pub version: u32,
+    pub name: HostName,
+    pub platform: Platform,
+    /// The store path of the agent; the program is `bin/cairn-agent` below it.
+    pub agent: StoreDir,
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// The root file system that the processes see as `/`.
+    pub rootfs: StoreDir,
+    /// The image's name, for people.
+    pub image: String,
+    #[serde(default = "one")]
+    pub replicas: u32,
+    /// Program (an absolute path inside the root file system) and arguments. In arguments and
+    /// in the environment `{socket}` stands for the replica's socket, `{replica}` for its
+    /// number from 1; nothing else is replaced.
+    pub command: Vec<String>,
+    pub user: User,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
+    /// Services whose sockets this one connects to, at `/run/cairn/SERVICE/current/N.sock`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<ServiceName>,
+    /// IP addresses, prefixes (`10.0.0.0/8`), `localhost` or `any` that the service may reach.
+    /// Without any, the service has no network of its own: only the sockets it was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network: Vec<String>,
+    /// How long the old instance may take to finish its requests before it is killed.
+    #[serde(default = "thirty_seconds")]
+    pub drain: Millis,
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
+    #[serde(default)]
+    pub limits: Limits,
+    /// Directives of [`crate::hardening`] that this service needs otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hardening: BTreeMap<String, Loosened>,
+    /// Services that must be healthy before this one starts. Upstreams are so without saying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<ServiceName>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn thirty_seconds() -> Millis {
+    Millis(30_000)
+}
+
+/// Numeric ids: systemd looks names up on the host, where the image's users do not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Where a service is reached. Both may be set: a proxy with TCP ports can listen on a UNIX
+/// socket as well, for its own health, which the shared port cannot tell from its predecessor's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Each replica makes a UNIX socket at `{socket}`.
+    #[serde(default)]
+    pub unix: bool,
+    /// Addresses held by systemd and handed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<SocketAddr>,
+    #[serde(default)]
+    pub inherit: Inherit,
+}
+
+/// How a program is told of the TCP sockets it inherits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inherit {
+    /// systemd's own protocol: `LISTEN_FDS`, from descriptor 3.
+    #[default]
+    ListenFds,
+    /// nginx's upgrade protocol: `NGINX=3;4;`. It finds each by its address.
+    Nginx,
+}
+
+/// The signal that makes the service finish its requests and end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopSignal {
+    #[default]
+    Term,
+    Quit,
+    Int,
+}
+
+impl StopSignal {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Term => "SIGTERM",
+            Self::Quit => "SIGQUIT",
+            Self::Int => "SIGINT",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthSpec {
+    /// What is asked for with GET; any answer of 200 to 399 is healthy.
+    pub path: String,
+    /// How long an instance may take to become healthy.
+    #[serde(default = "thirty_seconds")]
+    pub timeout: Millis,
+    /// The longest pause between two questions.
+    #[serde(default = "half_a_second")]
+    pub interval: Millis,
+}
+
+fn half_a_second() -> Millis {
+    Millis(500)
+}
+
+/// For each replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Percent of one processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Processes and threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u32>,
+}
+
+/// A hardening directive set otherwise, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loosened {
+    pub value: String,
+    pub reason: String,
+}
+
+/// A duration in whole milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    pub const fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+/// As systemd reads it: `30s`, `1500ms`.
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_multiple_of(1000) { write!(f, "{}s", self.0 / 1000) } else { write!(f, "{}ms", self.0) }
+    }
+}

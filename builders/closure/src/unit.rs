@@ -1,0 +1,229 @@
+//! The text of the units. `HostSpec::check` has seen every value before.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use crate::layout::{PROFILE, RUN_DIR, SELF_DIR, socket_name};
+use crate::quote::{argument, assignment, description};
+use crate::{ClosureError, HostName, HostSpec, Inherit, InstanceId, ServiceName, ServiceSpec, UnitName, hardening};
+
+pub const ALL_TARGET: &str = "cairn.target";
+pub const BOOT_SERVICE: &str = "cairn-boot.service";
+
+/// Names come from checked parts, so this fails only for an address of absurd length.
+pub fn replica_name(service: &ServiceName, instance: &InstanceId, replica: u32) -> Result<UnitName, ClosureError> {
+    UnitName::parse(&format!("cairn-{service}-{instance}-{replica}.service"))
+}
+
+pub fn target_name(service: &ServiceName) -> Result<UnitName, ClosureError> {
+    UnitName::parse(&format!("cairn-{service}.target"))
+}
+
+/// The name holds the address and nothing of the instance: a socket outlives its services.
+pub fn socket_unit_name(service: &ServiceName, address: &SocketAddr) -> Result<UnitName, ClosureError> {
+    let host = address.ip();
+    let port = address.port();
+    UnitName::parse(&format!("cairn-{service}-{host}:{port}.socket"))
+}
+
+fn header(host: &HostName, what: &str) -> String {
+    format!(
+        "# cairn: {what} of host {host}\n\
+         # Rendered from the host's definition into the store. Do not edit: change the definition and switch.\n\n"
+    )
+}
+
+/// One replica. `instance` may be a stand-in while the id is being computed.
+pub fn service(
+    host: &HostSpec,
+    name: &ServiceName,
+    spec: &ServiceSpec,
+    instance: &InstanceId,
+    replica: u32,
+) -> Result<String, ClosureError> {
+    let mut out = header(&host.name, &format!("service {name}, instance {instance}"));
+    unit_section(&mut out, name, spec, replica)?;
+    out.push_str("\n[Service]\nType=exec\n");
+    process(&mut out, name, spec, instance, replica)?;
+    directive(&mut out, "Restart", "always");
+    directive(&mut out, "RestartSec", "1s");
+    directive(&mut out, "KillMode", "mixed");
+    directive(&mut out, "KillSignal", spec.stop_signal.name());
+    directive(&mut out, "TimeoutStartSec", "60s");
+    directive(&mut out, "TimeoutStopSec", &spec.drain.to_string());
+    directive(&mut out, "OOMPolicy", "stop");
+    limits(&mut out, spec);
+    view(&mut out, host, name, spec, instance);
+    out.push_str("\n# Hardening\n");
+    out.push_str(&hardening::lines(name, spec)?);
+    Ok(out)
+}
+
+fn directive(out: &mut String, name: &str, value: &str) {
+    // A String takes every write.
+    let _ = writeln!(out, "{name}={value}");
+}
+
+fn unit_section(out: &mut String, name: &ServiceName, spec: &ServiceSpec, replica: u32) -> Result<(), ClosureError> {
+    out.push_str("[Unit]\n");
+    directive(out, "Description", &format!("{name} {replica} ({})", description(&spec.image)));
+    let mut after = vec![BOOT_SERVICE.to_owned()];
+    for earlier in spec.starts_after() {
+        after.push(target_name(earlier)?.to_string());
+    }
+    if !spec.network.is_empty() {
+        after.push("network-online.target".to_owned());
+        directive(out, "Wants", "network-online.target");
+    }
+    directive(out, "After", &after.join(" "));
+    // A crash loop must not end in a unit that stays down until somebody looks.
+    directive(out, "StartLimitIntervalSec", "0");
+    Ok(())
+}
+
+fn process(
+    out: &mut String,
+    name: &ServiceName,
+    spec: &ServiceSpec,
+    instance: &InstanceId,
+    replica: u32,
+) -> Result<(), ClosureError> {
+    let own_socket = format!("{SELF_DIR}/{}", socket_name(replica));
+    let fill = |text: &str| text.replace("{socket}", &own_socket).replace("{replica}", &replica.to_string());
+    if spec.listen.as_ref().is_some_and(|listen| listen.unix) {
+        // A killed server leaves its socket file behind, and nginx then refuses to bind. The
+        // host's own rm, outside of the sandbox: the root file system need not have one.
+        let stale = format!("{RUN_DIR}/{name}/{instance}/{}", socket_name(replica));
+        directive(out, "RootDirectoryStartOnly", "yes");
+        directive(out, "ExecStartPre", &format!("+/bin/rm -f {stale}"));
+    }
+    // `check` has seen that there is a program; it is written bare, since systemd does not
+    // expand variables in it.
+    let (program, arguments) = spec.command.split_first().ok_or(ClosureError::Value {
+        service: name.to_string(),
+        field: "command",
+        value: String::new(),
+        rule: "it names a program",
+    })?;
+    let mut command = program.clone();
+    for text in arguments {
+        command.push(' ');
+        command.push_str(&argument(&fill(text)));
+    }
+    directive(out, "ExecStart", &command);
+    for (key, value) in &spec.environment {
+        directive(out, "Environment", &assignment(key, &fill(value)));
+    }
+    directive(out, "Environment", &assignment("CAIRN_REPLICA", &replica.to_string()));
+    sockets(out, name, spec)
+}
+
+fn sockets(out: &mut String, name: &ServiceName, spec: &ServiceSpec) -> Result<(), ClosureError> {
+    let Some(listen) = spec.listen.as_ref().filter(|listen| !listen.tcp.is_empty()) else {
+        return Ok(());
+    };
+    let mut units = Vec::new();
+    for address in &listen.tcp {
+        units.push(socket_unit_name(name, address)?.to_string());
+    }
+    directive(out, "Sockets", &units.join(" "));
+    if listen.inherit == Inherit::Nginx {
+        // Descriptors are passed from 3 on; nginx finds out by itself which is which.
+        let descriptors: String = (3..3 + units.len()).map(|fd| format!("{fd};")).collect();
+        directive(out, "Environment", &assignment("NGINX", &descriptors));
+    }
+    Ok(())
+}
+
+fn limits(out: &mut String, spec: &ServiceSpec) {
+    if let Some(memory) = spec.limits.memory {
+        directive(out, "MemoryMax", &memory.to_string());
+    }
+    if let Some(cpu) = spec.limits.cpu {
+        directive(out, "CPUQuota", &format!("{cpu}%"));
+    }
+    if let Some(tasks) = spec.limits.tasks {
+        directive(out, "TasksMax", &tasks.to_string());
+    }
+}
+
+/// What the processes see: their root, themselves, and the sockets they may use.
+fn view(out: &mut String, host: &HostSpec, name: &ServiceName, spec: &ServiceSpec, instance: &InstanceId) {
+    directive(out, "User", &spec.user.uid.to_string());
+    directive(out, "Group", &spec.user.gid.to_string());
+    let mut groups: Vec<u32> = spec
+        .upstreams
+        .iter()
+        .filter_map(|upstream| host.services.get(upstream))
+        .map(|upstream| upstream.user.gid)
+        .filter(|gid| *gid != spec.user.gid)
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    for gid in groups {
+        directive(out, "SupplementaryGroups", &gid.to_string());
+    }
+    directive(out, "RootDirectory", &spec.rootfs.to_string());
+    if let Some(directory) = &spec.working_directory {
+        directive(out, "WorkingDirectory", directory);
+    }
+    // /run is a fresh tmpfs in there, so these mount points are made as needed.
+    directive(out, "MountAPIVFS", "yes");
+    directive(out, "BindPaths", &format!("{RUN_DIR}/{name}/{instance}:{SELF_DIR}"));
+    for upstream in &spec.upstreams {
+        // The directory of all instances, so that the renamed `current` link is seen. Connecting
+        // works on a read-only mount: only the socket's own permissions count.
+        directive(out, "BindReadOnlyPaths", &format!("{RUN_DIR}/{upstream}"));
+    }
+    directive(out, "BindReadOnlyPaths", "-/run/systemd/journal/dev-log -/run/systemd/journal/socket");
+    if !spec.network.is_empty() {
+        // Bound as a file it would go stale when replaced; systemd-resolved keeps the file that
+        // its link points to, so that directory is bound as well.
+        directive(out, "BindReadOnlyPaths", "-/etc/resolv.conf -/run/systemd/resolve");
+    }
+}
+
+/// A TCP address. `service` is the replica that a connection starts when none is running.
+pub fn socket(host: &HostName, name: &ServiceName, address: &SocketAddr, service: &UnitName) -> String {
+    let mut out = header(host, &format!("socket of service {name}"));
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", &format!("{name} on {address}"));
+    out.push_str("\n[Socket]\n");
+    directive(&mut out, "ListenStream", &address.to_string());
+    directive(&mut out, "Service", service.as_str());
+    directive(&mut out, "NoDelay", "yes");
+    directive(&mut out, "Backlog", "4096");
+    // Without this a crashing service would make systemd close the socket for good.
+    directive(&mut out, "TriggerLimitIntervalSec", "0");
+    out
+}
+
+/// Groups the replicas, under a name that others can wait for.
+pub fn service_target(host: &HostName, name: &ServiceName) -> String {
+    let mut out = header(host, &format!("service {name}"));
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", &format!("All replicas of {name}"));
+    out
+}
+
+/// Everything of ours; the boot generator hangs it below `multi-user.target`.
+pub fn all_target(host: &HostName) -> String {
+    let mut out = header(host, "everything");
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", &format!("Services of {host}"));
+    directive(&mut out, "Wants", BOOT_SERVICE);
+    out
+}
+
+/// Makes the directories and `current` links in `/run` before any service starts.
+pub fn boot_service(host: &HostName) -> String {
+    let mut out = header(host, "preparation at boot");
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", "Socket directories of the services");
+    directive(&mut out, "RequiresMountsFor", PROFILE);
+    out.push_str("\n[Service]\n");
+    directive(&mut out, "Type", "oneshot");
+    directive(&mut out, "RemainAfterExit", "yes");
+    directive(&mut out, "ExecStart", &format!("{PROFILE}/agent boot"));
+    out
+}

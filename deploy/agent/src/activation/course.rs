@@ -1,0 +1,160 @@
+//! What each phase does, in terms of [`Host`]. The order within a phase is chosen so that a
+//! process that dies in it leaves something that `undo` or `finish` can complete.
+
+use cairn_closure::{Manifest, UnitName};
+
+use super::host::{Ask, Host, Side};
+use super::machine::Phase;
+use super::plan::{Flip, Plan};
+use crate::error::{AgentError, Result};
+use crate::health::Via;
+
+pub fn perform<H: Host>(phase: Phase, plan: &Plan, host: &mut H) -> Result<()> {
+    match phase {
+        Phase::Preflight => host.preflight(plan),
+        Phase::Stage => stage(plan, host),
+        Phase::Start => start(plan, host),
+        Phase::Flip => flip(plan, host),
+        Phase::Recheck => recheck(plan, host),
+        Phase::Confirm => host.await_confirmation(),
+        Phase::Commit => host.commit(),
+        Phase::Drain => finish(plan, host),
+        Phase::Revert => undo(plan, host),
+        Phase::Queued | Phase::Committed | Phase::Refused | Phase::Reverted | Phase::Broken => Ok(()),
+    }
+}
+
+fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    host.ensure_users(plan)?;
+    for (service, instance) in &plan.new_instances {
+        if let Some(spec) = plan.new.services.get(service) {
+            host.make_directory(service, instance, &spec.user)?;
+        }
+    }
+    let new: Vec<UnitName> = [plan.started(), plan.new_sockets.clone()].concat();
+    host.link(Side::New, &new)?;
+    // Once the profile is renamed, any reload (an upgrade of the host's packages does one) drops
+    // what the old closure's units say, and they would be stopped with the wrong signal.
+    let old: Vec<UnitName> = [plan.retired.clone(), plan.retired_sockets.clone()].concat();
+    host.link(Side::Old, &old)?;
+    host.reload()?;
+    host.expect_loaded(&new)
+}
+
+fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    host.start(&plan.new_sockets)?;
+    for group in &plan.starts {
+        let units: Vec<UnitName> = group.iter().flat_map(|s| s.units.iter().cloned()).collect();
+        host.start(&units)?;
+        let asks: Vec<Ask<'_>> = group
+            .iter()
+            .map(|start| Ask {
+                side: Side::New,
+                service: &start.service,
+                units: Some(&start.units),
+                via: Via::Instance,
+            })
+            .collect();
+        host.expect_healthy(plan, &asks)?;
+        // A service nobody could reach so far takes its traffic at once: those of the next group
+        // may need it to be healthy.
+        let fresh = |flip: &&Flip| flip.from.is_none() && group.iter().any(|start| start.service == flip.service);
+        for flip in plan.flips.iter().filter(fresh) {
+            host.set_current(&flip.service, flip.to.as_ref())?;
+        }
+    }
+    Ok(())
+}
+
+fn flip<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    for flip in plan.flips.iter().filter(|flip| flip.to.is_some()) {
+        host.set_current(&flip.service, flip.to.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Asks what changed, by the way that traffic takes, and the entry points, which may depend on
+/// it. A service that is neither may be ill for reasons of its own; that must not keep its cure,
+/// or anything else, from being deployed.
+fn recheck<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    let changed = plan.changed();
+    let asks: Vec<Ask<'_>> = plan
+        .new
+        .services
+        .iter()
+        .filter(|(name, service)| changed.contains(name) || !service.sockets.is_empty())
+        .map(|(name, _)| Ask { side: Side::New, service: name, units: None, via: Via::Current })
+        .collect();
+    host.expect_healthy(plan, &asks)
+}
+
+/// After the commit: the old instances end, and what the generator emits takes over.
+fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    let mut faults = Faults::default();
+    // An instance that still has traffic must not be stopped.
+    for flip in &plan.flips {
+        host.set_current(&flip.service, flip.to.as_ref())?;
+    }
+    // Sockets first: a connection would start the service again.
+    faults.note(host.stop(&plan.retired_sockets));
+    faults.note(host.drain(plan, Side::Old, &plan.retired));
+    leave_only(Some(&plan.new), host, &mut faults);
+    faults.first()
+}
+
+/// Before the commit: everything is as it was.
+fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    let mut faults = Faults::default();
+    // The old instances were not stopped, but one may have ended by itself meanwhile.
+    faults.note(host.start(&plan.retired_sockets));
+    faults.note(host.start(&plan.retired));
+    // An instance that still has traffic must not be stopped.
+    for flip in &plan.flips {
+        host.set_current(&flip.service, flip.from.as_ref())?;
+    }
+    faults.note(host.stop(&plan.new_sockets));
+    faults.note(host.drain(plan, Side::New, &plan.started()));
+    leave_only(plan.old.as_ref(), host, &mut faults);
+    let changed = plan.changed();
+    let asks: Vec<Ask<'_>> = plan
+        .old
+        .iter()
+        .flat_map(|old| old.services.keys())
+        .filter(|name| changed.contains(name))
+        .map(|service| Ask { side: Side::Old, service, units: None, via: Via::Current })
+        .collect();
+    if !asks.is_empty() {
+        faults.note(host.expect_healthy(plan, &asks));
+    }
+    faults.note(host.forget_uncommitted());
+    faults.first()
+}
+
+/// Stops and removes what is not of `keep`, by what is found rather than by what was done: so it
+/// also takes away what an earlier activation could not.
+fn leave_only<H: Host>(keep: Option<&Manifest>, host: &mut H, faults: &mut Faults) {
+    match host.strays(keep) {
+        Ok(strays) => faults.note(host.stop(&strays)),
+        Err(fault) => faults.note(Err(fault)),
+    }
+    faults.note(host.unlink_all());
+    faults.note(host.reload());
+    faults.note(host.sweep_directories(keep));
+}
+
+/// Cleaning up goes on after a fault, since every part that is done is better than none, and
+/// tells the first.
+#[derive(Default)]
+struct Faults(Option<AgentError>);
+
+impl Faults {
+    fn note(&mut self, result: Result<()>) {
+        if let Err(fault) = result {
+            self.0.get_or_insert(fault);
+        }
+    }
+
+    fn first(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,101 @@
+//! Drives an activation through its phases: record, do, decide, until it has ended.
+
+use cairn_protocol::{ActivationEvent, Outcome, Problem, Step};
+
+use super::course;
+use super::host::Host;
+use super::machine::{self, Phase};
+use super::plan::Plan;
+use super::record::{Journal, Record};
+use crate::error::Result;
+use crate::paths::Paths;
+
+/// The activation on its way.
+pub struct Drive<'a, H> {
+    pub paths: &'a Paths,
+    pub record: Record,
+    pub plan: &'a Plan,
+    pub host: &'a mut H,
+    /// Asks the profile for the current generation's number.
+    pub generation: &'a dyn Fn() -> Option<u64>,
+}
+
+impl<H: Host> Drive<'_, H> {
+    /// From the record's phase to the end.
+    pub fn to_the_end(mut self) -> Result<Record> {
+        let journal = Journal::of(self.paths, &self.record.id);
+        while !self.record.phase.has_ended() {
+            let phase = self.record.phase;
+            // The second look at health says so itself, in `Host::expect_healthy`.
+            if !matches!(phase, Phase::Queued | Phase::Recheck) {
+                journal.note(ActivationEvent::Step { step: phase.step() });
+            }
+            let outcome = match course::perform(phase, self.plan, self.host) {
+                Ok(()) => machine::Outcome::Done,
+                Err(error) => {
+                    let problem = error.into_problem(phase.step());
+                    journal.note(ActivationEvent::Problem { problem: problem.clone() });
+                    // The first is the cause; what goes wrong while going back follows from it.
+                    self.record.problem.get_or_insert(problem);
+                    machine::Outcome::Failed
+                }
+            };
+            let committed = self.host.is_committed()?;
+            self.record.phase = phase.after(outcome, committed);
+            if !self.record.phase.has_ended() {
+                self.record.save(self.paths)?;
+            }
+        }
+        end(self.paths, &mut self.record, (self.generation)())?;
+        Ok(self.record)
+    }
+}
+
+/// The record as a process goes on with it that finds nobody else at work.
+pub fn pick_up(mut record: Record, same_boot: bool, committed: bool) -> Record {
+    let (phase, why) = if same_boot {
+        (record.phase.resume(committed), "its process ended before its time")
+    } else {
+        (record.phase.after_reboot(committed), "the host was rebooted")
+    };
+    let step = record.phase.step();
+    let unit = Record::unit(&record.id);
+    // What went wrong before the interruption stays the cause.
+    record.problem.get_or_insert_with(|| Problem {
+        step,
+        message: format!("the activation was interrupted while {}: {why}", step.text()),
+        advice: Some(format!("`journalctl -u {unit}` on the host has its last words")),
+        service: None,
+        unit: Some(unit),
+        log: Vec::new(),
+        health: None,
+    });
+    record.phase = phase;
+    record.outcome = None;
+    record
+}
+
+/// Writes down how it ended, for the client and for whoever looks later.
+pub fn end(paths: &Paths, record: &mut Record, generation: Option<u64>) -> Result<()> {
+    let previous = record.before.as_ref().map(|before| before.generation);
+    let problem = || {
+        record.problem.clone().unwrap_or_else(|| Problem {
+            step: Step::Revert,
+            message: "the activation ended without saying why".to_owned(),
+            advice: None,
+            service: None,
+            unit: None,
+            log: Vec::new(),
+            health: None,
+        })
+    };
+    let outcome = match (record.phase, generation) {
+        (Phase::Committed, Some(generation)) => Outcome::Committed { generation, previous },
+        (Phase::Refused, _) => Outcome::Refused { problem: problem() },
+        (Phase::Reverted, _) => Outcome::Reverted { generation: previous, problem: problem() },
+        _ => Outcome::Broken { problem: problem() },
+    };
+    record.outcome = Some(outcome.clone());
+    record.save(paths)?;
+    Journal::of(paths, &record.id).write(ActivationEvent::Ended { outcome })
+}

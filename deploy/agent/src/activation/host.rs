@@ -1,0 +1,65 @@
+//! What an activation does to a host, in steps so small that each is done or not done.
+//!
+//! [`crate::activation::effects`] does them to the real one; the tests have a model that fails,
+//! dies and reboots between any two.
+
+use cairn_closure::{InstanceId, Manifest, ServiceName, UnitName, User};
+
+use super::plan::Plan;
+use crate::error::Result;
+use crate::health::Via;
+
+/// Which closure a unit's text is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Old,
+    New,
+}
+
+/// The replicas to ask for their health.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    pub side: Side,
+    pub service: &'a ServiceName,
+    /// `None`: all replicas.
+    pub units: Option<&'a [UnitName]>,
+    pub via: Via,
+}
+
+/// Every operation may be repeated: doing what is done already is a success.
+pub trait Host {
+    /// Changes nothing.
+    fn preflight(&mut self, plan: &Plan) -> Result<()>;
+
+    /// Makes the users that the new services run as. They stay, whatever happens then.
+    fn ensure_users(&mut self, plan: &Plan) -> Result<()>;
+    fn make_directory(&mut self, service: &ServiceName, instance: &InstanceId, user: &User) -> Result<()>;
+    /// Removes the directories of all instances but those of `keep`.
+    fn sweep_directories(&mut self, keep: Option<&Manifest>) -> Result<()>;
+
+    /// Links units into the runtime directory.
+    fn link(&mut self, side: Side, units: &[UnitName]) -> Result<()>;
+    /// Removes every unit of ours from the runtime directory.
+    fn unlink_all(&mut self) -> Result<()>;
+    fn reload(&mut self) -> Result<()>;
+    /// Whether systemd understood the units.
+    fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()>;
+    fn start(&mut self, units: &[UnitName]) -> Result<()>;
+    fn stop(&mut self, units: &[UnitName]) -> Result<()>;
+    /// Replicas, sockets and targets of ours that are up, or failed, and not of `keep`.
+    fn strays(&mut self, keep: Option<&Manifest>) -> Result<Vec<UnitName>>;
+    /// Waits until all of these are healthy.
+    fn expect_healthy(&mut self, plan: &Plan, asks: &[Ask<'_>]) -> Result<()>;
+
+    /// Moves a service's traffic.
+    fn set_current(&mut self, service: &ServiceName, instance: Option<&InstanceId>) -> Result<()>;
+    /// Waits until the units' listen backlogs are empty, for a bounded time.
+    fn drain(&mut self, plan: &Plan, side: Side, units: &[UnitName]) -> Result<()>;
+
+    fn await_confirmation(&mut self) -> Result<()>;
+    /// The rename that makes the new closure the host's generation.
+    fn commit(&mut self) -> Result<()>;
+    fn is_committed(&self) -> Result<bool>;
+    /// Removes a generation that was added but never switched to.
+    fn forget_uncommitted(&mut self) -> Result<()>;
+}

@@ -1,0 +1,128 @@
+//! One activation at a time on a host, with the name of who holds it.
+//!
+//! The lock is the kernel's (`flock`), so it ends with the process. The activation runs in a
+//! process of its own, which takes the lock over a moment after the one that prepared it let go;
+//! in between [`super::start`] sees by the record that the place is taken.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cairn_protocol::ActivationId;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::record::seconds;
+use crate::error::{AgentError, Result, file};
+use crate::files;
+use crate::paths::Paths;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// `user@machine`.
+    pub operator: String,
+    pub purpose: String,
+    pub reason: Option<String>,
+    /// Seconds since 1970.
+    pub since: i64,
+    pub pid: u32,
+    pub activation: Option<ActivationId>,
+}
+
+impl Holder {
+    pub fn now(operator: &str, purpose: &str) -> Self {
+        Self {
+            operator: operator.to_owned(),
+            purpose: purpose.to_owned(),
+            reason: None,
+            since: seconds(),
+            pid: std::process::id(),
+            activation: None,
+        }
+    }
+
+    pub fn describe(&self) -> String {
+        let ago = seconds().saturating_sub(self.since).max(0);
+        let reason = self.reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+        format!(
+            "the host is locked by {} for {}{reason}, since {ago} s (process {})",
+            self.operator, self.purpose, self.pid
+        )
+    }
+}
+
+/// Held as long as it lives.
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock, waiting at most `patience`.
+    pub fn take(paths: &Paths, holder: &Holder, patience: Duration) -> Result<Self> {
+        files::make_directories(&paths.state_dir())?;
+        let path = paths.lock_file();
+        let deadline = Instant::now() + patience;
+        let open = || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(file("cannot open", &path))
+        };
+        let mut wanted = open()?;
+        let mut locked = loop {
+            match Flock::lock(wanted, FlockArg::LockExclusiveNonblock) {
+                Ok(locked) => break locked,
+                Err((mut other, Errno::EWOULDBLOCK)) => {
+                    if Instant::now() >= deadline {
+                        return Err(AgentError::Locked(Box::new(read(&mut other))));
+                    }
+                    thread::sleep(Duration::from_millis(10));
+                    wanted = other;
+                }
+                Err((_, errno)) => return Err(file("cannot lock", &path)(errno.into())),
+            }
+        };
+        let text = serde_json::to_vec(holder).unwrap_or_default();
+        locked
+            .set_len(0)
+            .and_then(|()| locked.rewind())
+            .and_then(|()| locked.write_all(&text))
+            .map_err(file("cannot write", &path))?;
+        Ok(Self { _file: locked })
+    }
+}
+
+/// Who holds it; the holder may be about to write its name.
+fn read(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    read.ok()
+        .and_then(|_| serde_json::from_str(&text).ok())
+        .unwrap_or_else(|| Holder { pid: 0, ..Holder::now("somebody", "an activation") })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_the_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let first = Holder::now("alice@desk", "switch");
+        let second = Holder::now("bob@desk", "rollback");
+        let held = Lock::take(&paths, &first, Duration::ZERO).unwrap();
+        match Lock::take(&paths, &second, Duration::from_millis(30)) {
+            Err(AgentError::Locked(holder)) => assert_eq!(*holder, first),
+            other => panic!("{:?}", other.err()),
+        }
+        drop(held);
+        assert!(Lock::take(&paths, &second, Duration::ZERO).is_ok());
+    }
+}

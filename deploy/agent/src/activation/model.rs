@@ -1,0 +1,485 @@
+//! The promise of an activation, on a model of a host: whatever fails, dies or reboots between
+//! any two operations, the host ends with exactly one whole generation, and traffic never goes
+//! to an instance that is not running.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+
+use cairn_closure::{HostSpec, InstanceId, Manifest, ServiceName, UnitName, User, render};
+use cairn_formats::StorePath;
+use cairn_protocol::{ActivationId, ActivationRequest, Goal};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::drive::{Drive, end, pick_up};
+use super::host::{Ask, Host, Side};
+use super::machine::Phase;
+use super::plan::Plan;
+use super::record::{Before, Record};
+use crate::error::{Fault, Result};
+use crate::paths::Paths;
+
+/// What happens at one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accident {
+    /// It is not done, and says so.
+    Fails,
+    /// It is done, but reported as failed.
+    FailsAfter,
+    /// The process is killed before, or after it.
+    Dies,
+    DiesAfter,
+    /// The power goes.
+    Reboots,
+}
+
+/// Unwinds instead of the process's death.
+struct Death;
+
+#[derive(Default)]
+struct World {
+    closures: Vec<(StorePath, Manifest)>,
+    /// Generations by number, as indexes of closures.
+    generations: BTreeMap<u64, usize>,
+    current_generation: Option<u64>,
+    running: BTreeSet<UnitName>,
+    linked: BTreeSet<UnitName>,
+    traffic: BTreeMap<ServiceName, InstanceId>,
+    directories: BTreeSet<(ServiceName, InstanceId)>,
+    boots: u32,
+    /// Operations until the next accident, and the accidents that are left.
+    accidents: Vec<(u32, Accident)>,
+}
+
+impl World {
+    fn manifest(&self, number: Option<u64>) -> Option<&Manifest> {
+        Some(&self.closures[*self.generations.get(&number?)?].1)
+    }
+
+    /// Runs `operation` unless an accident comes in between.
+    fn act(&mut self, operation: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let accident = match self.accidents.first_mut() {
+            Some((0, accident)) => {
+                let accident = *accident;
+                self.accidents.remove(0);
+                Some(accident)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        match accident {
+            Some(Accident::Fails) => return Err(Fault::new("an accident").into()),
+            Some(Accident::Dies) => resume_unwind(Box::new(Death)),
+            Some(Accident::Reboots) => {
+                self.reboot();
+                resume_unwind(Box::new(Death));
+            }
+            Some(Accident::FailsAfter | Accident::DiesAfter) | None => {}
+        }
+        let done = operation(self);
+        self.expect_served_traffic();
+        match accident {
+            Some(Accident::FailsAfter) => Err(Fault::new("an accident").into()),
+            Some(Accident::DiesAfter) => resume_unwind(Box::new(Death)),
+            _ => done,
+        }
+    }
+
+    /// `/run` is empty; the generator emits what the profile says; the boot step and the units
+    /// follow from it.
+    fn reboot(&mut self) {
+        self.boots += 1;
+        self.linked.clear();
+        self.running.clear();
+        self.traffic.clear();
+        self.directories.clear();
+        let manifest = self.manifest(self.current_generation).cloned();
+        for (name, service) in manifest.iter().flat_map(|manifest| &manifest.services) {
+            self.directories.insert((name.clone(), service.instance.clone()));
+            self.running.extend(instances(service));
+            if service.has_unix_sockets() {
+                self.traffic.insert(name.clone(), service.instance.clone());
+            }
+        }
+    }
+
+    /// Each `current` link leads to an instance whose replicas run: all those that one of the
+    /// closures gives it.
+    fn expect_served_traffic(&self) {
+        for (name, instance) in &self.traffic {
+            let served = self.closures.iter().any(|(_, manifest)| {
+                manifest.services.get(name).is_some_and(|service| {
+                    service.instance == *instance && service.replicas.iter().all(|r| self.running.contains(&r.unit))
+                })
+            });
+            assert!(served, "traffic of {name} goes to {instance}, which does not run");
+        }
+    }
+
+    fn forget_above(&mut self, last: u64) {
+        let current = self.current_generation;
+        self.generations.retain(|number, _| *number <= last || Some(*number) == current);
+    }
+
+    /// The host runs the current generation, all of it and nothing else.
+    fn expect_whole(&self) {
+        let manifest = self.manifest(self.current_generation);
+        let services = || manifest.iter().flat_map(|manifest| &manifest.services);
+        let running: BTreeSet<UnitName> = services().flat_map(|(_, s)| instances(s)).collect();
+        assert_eq!(self.running, running, "running units");
+        assert_eq!(self.linked, BTreeSet::new(), "units in the runtime directory");
+        let traffic: BTreeMap<ServiceName, InstanceId> = services()
+            .filter(|(_, service)| service.has_unix_sockets())
+            .map(|(name, service)| (name.clone(), service.instance.clone()))
+            .collect();
+        assert_eq!(self.traffic, traffic, "traffic");
+        let directories = services().map(|(name, s)| (name.clone(), s.instance.clone()));
+        assert_eq!(self.directories, directories.collect(), "directories");
+    }
+}
+
+fn instances(service: &cairn_closure::Service) -> impl Iterator<Item = UnitName> {
+    let replicas = service.replicas.iter().map(|replica| replica.unit.clone());
+    replicas.chain(service.sockets.iter().map(|socket| socket.unit.clone()))
+}
+
+/// The host as one activation sees it.
+struct ModelHost<'a> {
+    world: &'a mut World,
+    record: Record,
+}
+
+impl Host for ModelHost<'_> {
+    fn preflight(&mut self, _: &Plan) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
+    fn ensure_users(&mut self, _: &Plan) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
+    fn make_directory(&mut self, service: &ServiceName, instance: &InstanceId, _: &User) -> Result<()> {
+        self.world.act(|world| {
+            world.directories.insert((service.clone(), instance.clone()));
+            Ok(())
+        })
+    }
+
+    fn sweep_directories(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        self.world.act(|world| {
+            world.directories.retain(|(name, instance)| {
+                let kept = keep.and_then(|manifest| manifest.services.get(name));
+                kept.is_some_and(|kept| kept.instance == *instance)
+            });
+            Ok(())
+        })
+    }
+
+    fn link(&mut self, _: Side, units: &[UnitName]) -> Result<()> {
+        for unit in units {
+            self.world.act(|world| {
+                world.linked.insert(unit.clone());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn unlink_all(&mut self) -> Result<()> {
+        self.world.act(|world| {
+            world.linked.clear();
+            Ok(())
+        })
+    }
+
+    fn reload(&mut self) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
+    fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()> {
+        self.world.act(|world| {
+            assert!(units.iter().all(|unit| world.linked.contains(unit)));
+            Ok(())
+        })
+    }
+
+    fn start(&mut self, units: &[UnitName]) -> Result<()> {
+        for unit in units {
+            self.world.act(|world| {
+                let emitted = world.manifest(world.current_generation);
+                let known =
+                    world.linked.contains(unit) || emitted.is_some_and(|manifest| manifest.all_units().contains(unit));
+                assert!(known, "systemd does not know {unit}");
+                world.running.insert(unit.clone());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, units: &[UnitName]) -> Result<()> {
+        for unit in units {
+            self.world.act(|world| {
+                world.running.remove(unit);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn strays(&mut self, keep: Option<&Manifest>) -> Result<Vec<UnitName>> {
+        self.world.act(|_| Ok(()))?;
+        let kept = keep.map(Manifest::all_units).unwrap_or_default();
+        let running = self.world.running.iter();
+        Ok(running.filter(|unit| !kept.contains(unit)).cloned().collect())
+    }
+
+    fn expect_healthy(&mut self, plan: &Plan, asks: &[Ask<'_>]) -> Result<()> {
+        self.world.act(|world| {
+            for ask in asks {
+                let manifest = match ask.side {
+                    Side::Old => plan.old.as_ref().unwrap(),
+                    Side::New => &plan.new,
+                };
+                for replica in &manifest.services[ask.service].replicas {
+                    if ask.units.is_none_or(|units| units.contains(&replica.unit)) {
+                        assert!(world.running.contains(&replica.unit), "{}", replica.unit);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn set_current(&mut self, service: &ServiceName, instance: Option<&InstanceId>) -> Result<()> {
+        self.world.act(|world| {
+            match instance {
+                Some(instance) => world.traffic.insert(service.clone(), instance.clone()),
+                None => world.traffic.remove(service),
+            };
+            Ok(())
+        })
+    }
+
+    fn drain(&mut self, _: &Plan, _: Side, _: &[UnitName]) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
+    fn await_confirmation(&mut self) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let number = match self.record.request.goal {
+            Goal::Switch => {
+                let mut number = 0;
+                let closure = self.record.request.closure.clone();
+                self.world.act(|world| {
+                    number = world.generations.keys().last().map_or(1, |last| last + 1);
+                    let index = world.closures.iter().position(|(path, _)| *path == closure);
+                    world.generations.insert(number, index.unwrap());
+                    Ok(())
+                })?;
+                number
+            }
+            Goal::Rollback { to } => to,
+        };
+        self.world.act(|world| {
+            world.current_generation = Some(number);
+            Ok(())
+        })
+    }
+
+    fn is_committed(&self) -> Result<bool> {
+        Ok(is_committed(self.world, &self.record))
+    }
+
+    fn forget_uncommitted(&mut self) -> Result<()> {
+        let last = self.record.last_number;
+        self.world.act(|world| {
+            world.forget_above(last);
+            Ok(())
+        })
+    }
+}
+
+fn is_committed(world: &World, record: &Record) -> bool {
+    let current = world.current_generation.map(|number| {
+        let closure = &world.closures[world.generations[&number]].0;
+        (number, closure)
+    });
+    record.is_committed_by(current)
+}
+
+/// One activation, with the accidents that the world has in store, and whoever picks it up, until
+/// it has ended well or was taken back.
+fn activate(world: &mut World, paths: &Paths, number: u32, closure: usize, goal: Goal) -> Record {
+    let before = world
+        .current_generation
+        .map(|generation| Before { generation, closure: world.closures[world.generations[&generation]].0.clone() });
+    let old = world.manifest(world.current_generation).cloned();
+    let (path, new) = world.closures[closure].clone();
+    let plan = Plan::between(old, new);
+    let id = ActivationId::parse(&format!("{number:05}")).unwrap();
+    std::fs::create_dir_all(paths.activation(&id)).unwrap();
+    let mut record = Record {
+        version: Record::VERSION,
+        id: id.clone(),
+        request: ActivationRequest {
+            closure: path,
+            goal,
+            operator: "test".to_owned(),
+            reason: None,
+            confirm_within: 1,
+        },
+        last_number: world.generations.keys().last().copied().unwrap_or(0),
+        before,
+        phase: Phase::Queued,
+        boot_id: world.boots.to_string(),
+        began: 0,
+        problem: None,
+        outcome: None,
+    };
+    record.save(paths).unwrap();
+    loop {
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let current = world.current_generation;
+            let mut host = ModelHost { record: record.clone(), world };
+            let drive = Drive { paths, record: record.clone(), plan: &plan, host: &mut host, generation: &|| current };
+            drive.to_the_end().unwrap();
+        }));
+        if let Err(payload) = attempt
+            && payload.downcast_ref::<Death>().is_none()
+        {
+            resume_unwind(payload);
+        }
+        record = Record::load(paths, &id).unwrap();
+        if record.phase.has_ended() && record.phase != Phase::Broken {
+            return record;
+        }
+        let same_boot = record.boot_id == world.boots.to_string();
+        record = pick_up(record.clone(), same_boot, is_committed(world, &record));
+        if record.phase.has_ended() {
+            world.forget_above(record.last_number);
+            end(paths, &mut record, world.current_generation).unwrap();
+            return record;
+        }
+        record.save(paths).unwrap();
+    }
+}
+
+/// Closures that differ in each way that matters: text, replicas, services, addresses.
+fn closures() -> Vec<(StorePath, Manifest)> {
+    let api = |text: &str, replicas: u32| {
+        json!({
+            "rootfs": "/nix/store/1mdqa9w1p6cmli6976v4wi0sw9r4p5pr-api", "image": "api",
+            "replicas": replicas, "command": ["/bin/api", text],
+            "user": {"name": "app", "uid": 10001, "gid": 10001}, "listen": {"unix": true}
+        })
+    };
+    let proxy = |text: &str, port: u16| {
+        json!({
+            "rootfs": "/nix/store/2mdqa9w1p6cmli6976v4wi0sw9r4p5pr-proxy", "image": "proxy",
+            "command": ["/bin/proxy", text], "upstreams": ["api"],
+            "user": {"name": "proxy", "uid": 10002, "gid": 10002},
+            "listen": {"tcp": [format!("0.0.0.0:{port}")]}
+        })
+    };
+    [
+        json!({"api": api("one", 2), "proxy": proxy("one", 80)}),
+        json!({"api": api("two", 2), "proxy": proxy("one", 80)}),
+        json!({"api": api("two", 3), "proxy": proxy("two", 81)}),
+        json!({"api": api("one", 1)}),
+        json!({}),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(index, services)| {
+        let spec: HostSpec = serde_json::from_value(json!({
+            "version": 1, "name": "model", "platform": "linux/amd64",
+            "agent": "/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent",
+            "services": services
+        }))
+        .unwrap();
+        let path = StorePath::parse(&format!("{index}mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host"));
+        (path.unwrap(), render(&spec).unwrap().manifest)
+    })
+    .collect()
+}
+
+/// In memory where there is such a place: every phase syncs its record.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+fn accident() -> impl Strategy<Value = Accident> {
+    prop_oneof![
+        Just(Accident::Fails),
+        Just(Accident::FailsAfter),
+        Just(Accident::Dies),
+        Just(Accident::DiesAfter),
+        Just(Accident::Reboots),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_course_ends_with_one_whole_generation(
+        courses in prop::collection::vec(
+            (0..5_usize, any::<bool>(), prop::collection::vec((0..40_u32, accident()), 0..4)),
+            1..6,
+        )
+    ) {
+        let root = scratch();
+        let paths = Paths::new(root.path());
+        let mut world = World { closures: closures(), ..World::default() };
+        for (number, (closure, back, accidents)) in (1..).zip(courses) {
+            let before = world.current_generation;
+            let earlier = world.generations.keys().rfind(|n| Some(**n) < before).copied();
+            let (closure, goal) = match earlier {
+                Some(to) if back => (world.generations[&to], Goal::Rollback { to }),
+                _ => (closure, Goal::Switch),
+            };
+            world.accidents = accidents;
+            let record = activate(&mut world, &paths, number, closure, goal);
+            world.accidents.clear();
+            match record.phase {
+                Phase::Committed => prop_assert!(is_committed(&world, &record)),
+                _ => prop_assert_eq!(world.current_generation, before),
+            }
+            let kept = world.generations.keys().last().copied().unwrap_or(0);
+            prop_assert!(kept <= record.last_number || Some(kept) == world.current_generation);
+            if record.phase == Phase::Committed && record.problem.is_some() {
+                // Live, but something of the old generation was left over: the next activation
+                // takes it away.
+                let record = activate(&mut world, &paths, 1000 + number, (closure + 1) % 5, Goal::Switch);
+                prop_assert_eq!(record.phase, Phase::Committed);
+            }
+            world.expect_whole();
+        }
+    }
+}
+
+#[test]
+fn a_first_activation_that_fails_leaves_nothing() {
+    let root = scratch();
+    let paths = Paths::new(root.path());
+    for at in 0..40 {
+        let mut world = World { closures: closures(), accidents: vec![(at, Accident::Fails)], ..World::default() };
+        let record = activate(&mut world, &paths, at, 0, Goal::Switch);
+        if record.phase == Phase::Reverted {
+            assert_eq!(world.generations, BTreeMap::new(), "at {at}");
+            assert_eq!(world.running, BTreeSet::new(), "at {at}");
+            world.expect_whole();
+        }
+    }
+}

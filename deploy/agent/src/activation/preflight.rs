@@ -1,0 +1,129 @@
+//! What must hold before anything on the host is touched.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use cairn_closure::{Manifest, Service, ServiceName};
+use cairn_formats::Platform;
+use nix::sys::statvfs::statvfs;
+
+use super::plan::Plan;
+use crate::error::{AgentError, Fault, Result, file};
+use crate::paths::Paths;
+use crate::services::users;
+use crate::systemd::{self, UnitState};
+
+/// Debian 11 has 247; below it `ProtectProc=` and others do not exist.
+const OLDEST_SYSTEMD: u32 = 247;
+/// Logs and state must still fit after the copy.
+const FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// systemd mounts something over each of these, and cannot make them in a read-only root.
+const MOUNT_POINTS: [&str; 6] = ["proc", "sys", "dev", "run", "tmp", "var/tmp"];
+
+/// What makes a closure impossible on this host; asked before an activation is even recorded.
+pub fn can_run(paths: &Paths, manifest: &Manifest) -> Result<()> {
+    if manifest.platform != Platform::native() {
+        return Err(AgentError::Unsupported(format!(
+            "the closure of {} is for {}, and this host is {}; set its platform in hosts/{}.toml",
+            manifest.name,
+            manifest.platform,
+            Platform::native(),
+            manifest.name
+        )));
+    }
+    if !paths.runtime_units().is_dir() {
+        return Err(AgentError::Unsupported(
+            "systemd does not run this host (/run/systemd/system is missing)".to_owned(),
+        ));
+    }
+    let version = systemd::version()?;
+    if version < OLDEST_SYSTEMD {
+        return Err(AgentError::Unsupported(format!(
+            "this host's systemd is {version}, and services need {OLDEST_SYSTEMD} or later"
+        )));
+    }
+    Ok(())
+}
+
+pub fn check(paths: &Paths, plan: &Plan) -> Result<()> {
+    can_run(paths, &plan.new)?;
+    free_space(&paths.state_dir())?;
+    for (name, service) in &plan.new.services {
+        root_file_system(paths, name, service)?;
+    }
+    users::check(&plan.new)?;
+    address_in_use(plan)
+}
+
+fn free_space(directory: &Path) -> Result<()> {
+    let stat = statvfs(directory).map_err(|e| file("cannot measure", directory)(e.into()))?;
+    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    if free >= FREE_BYTES {
+        return Ok(());
+    }
+    Err(Fault::new(format!(
+        "{} has {} MiB free, and an activation wants {} MiB",
+        directory.display(),
+        free / 1024 / 1024,
+        FREE_BYTES / 1024 / 1024
+    ))
+    .advice("collect old generations on this host, or make room")
+    .into())
+}
+
+fn root_file_system(paths: &Paths, name: &ServiceName, service: &Service) -> Result<()> {
+    let root = paths.store_path(&service.rootfs.0);
+    if !root.is_dir() {
+        return Err(Fault {
+            message: format!("the root file system of service {name} is missing: {}", service.rootfs),
+            advice: Some("copy the closure again".to_owned()),
+            service: Some(name.to_string()),
+            ..Fault::default()
+        }
+        .into());
+    }
+    let missing: Vec<&str> = MOUNT_POINTS
+        .into_iter()
+        .filter(|point| !fs::symlink_metadata(root.join(point)).is_ok_and(|m| m.is_dir()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault {
+        message: format!(
+            "the root file system of service {name} ({}) lacks the directories {}",
+            service.rootfs,
+            missing.join(", ")
+        ),
+        advice: Some("systemd mounts something over each; build the image with them".to_owned()),
+        service: Some(name.to_string()),
+        ..Fault::default()
+    }
+    .into())
+}
+
+/// An address that somebody else holds is said before anything starts. A socket of the same name
+/// may be left from an activation that could not clean up; it serves as well as a new one.
+fn address_in_use(plan: &Plan) -> Result<()> {
+    let left = systemd::states(&plan.new_sockets)?;
+    for (name, service) in &plan.new.services {
+        for socket in &service.sockets {
+            let new = plan.new_sockets.contains(&socket.unit);
+            if !new || left.get(&socket.unit).is_some_and(UnitState::is_live) {
+                continue;
+            }
+            if let Err(e) = TcpListener::bind(socket.address) {
+                return Err(Fault {
+                    message: format!("service {name} cannot have {}: {e}", socket.address),
+                    advice: Some("`ss -ltnp` on the host shows who listens there".to_owned()),
+                    service: Some(name.to_string()),
+                    unit: Some(socket.unit.to_string()),
+                    ..Fault::default()
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
+}

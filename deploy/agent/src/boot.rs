@@ -1,0 +1,21 @@
+//! `cairn-boot.service`: what `/run` must hold before the services start.
+
+use crate::error::Result;
+use crate::paths::Paths;
+use crate::{activation, manifests, services};
+
+/// Makes the directories and `current` links of the committed generation, and settles
+/// activations that the reboot cut off. May run again at any time.
+pub fn run() -> Result<()> {
+    let paths = &Paths::host();
+    if let Some((_, closure)) = manifests::committed(paths)? {
+        let manifest = manifests::of(paths, &closure)?;
+        for (name, service) in &manifest.services {
+            services::make_directory(paths, name, &service.instance, &service.user)?;
+            if service.has_unix_sockets() {
+                services::set_current(paths, name, Some(&service.instance))?;
+            }
+        }
+    }
+    activation::settle_after_boot(paths)
+}

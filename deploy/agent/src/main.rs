@@ -1,0 +1,101 @@
+//! `cairn-agent`: one program for all that happens on a host.
+//!
+//! | call | by | for |
+//! |---|---|---|
+//! | `serve` | SSH | the conversation with an operator's `deploy` |
+//! | `activate ID` | a transient unit | the activation itself |
+//! | `revert ID` | that unit's `ExecStopPost=` | going back when it died |
+//! | `confirm ID` | an operator on the host | as a confirmation over SSH |
+//! | `generator NORMAL EARLY LATE` | systemd at boot and reload | units of the committed generation |
+//! | `boot` | a unit at boot | what the generator cannot do |
+//!
+//! Arguments are parsed by hand: nobody types them, and the program travels to every new host.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cairn_agent::{activation, boot, generator, serve};
+use cairn_protocol::ActivationId;
+
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // The store and the run directories must be readable to services, whatever umask the login set.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<OsString> = arguments.collect();
+    // systemd calls what lies in its directory of generators, with three directories.
+    let as_generator = Path::new(&program).parent().is_some_and(|dir| dir.ends_with("system-generators"));
+    let outcome = if as_generator { generate(&arguments) } else { dispatch(&arguments) };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Usage(message)) => {
+            eprintln!("cairn-agent: {message}");
+            ExitCode::from(USAGE)
+        }
+        Err(Stop::Failed(message)) => {
+            eprintln!("cairn-agent: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Stop {
+    Usage(String),
+    Failed(String),
+}
+
+fn failed(error: impl std::fmt::Display) -> Stop {
+    Stop::Failed(error.to_string())
+}
+
+fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("?")).collect();
+    match words.as_slice() {
+        ["serve", options @ ..] => serve_with(options),
+        ["activate", id] => activation::run(&parse(id)?).map_err(failed),
+        ["revert", id] => activation::revert(&parse(id)?).map_err(failed),
+        ["confirm", id] => activation::confirm(&parse(id)?, "root on the host").map_err(failed),
+        ["generator", ..] => generate(&arguments[1..]),
+        ["boot"] => boot::run().map_err(failed),
+        ["version"] => {
+            println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => Err(Stop::Usage(format!(
+            "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | \
+             generator NORMAL EARLY LATE | boot | version",
+            words.join(" ")
+        ))),
+    }
+}
+
+fn parse(id: &str) -> Result<ActivationId, Stop> {
+    ActivationId::parse(id).map_err(|e| Stop::Usage(e.to_string()))
+}
+
+fn generate(directories: &[OsString]) -> Result<(), Stop> {
+    let [normal, early, late] = directories else {
+        return Err(Stop::Usage("a generator is called with three directories".to_owned()));
+    };
+    generator::run(Path::new(normal), Path::new(early), Path::new(late)).map_err(failed)
+}
+
+fn serve_with(options: &[&str]) -> Result<(), Stop> {
+    let mut root = PathBuf::from("/");
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match (*option, options.len()) {
+            ("--remove-self", _) => {
+                if let Ok(program) = std::env::current_exe() {
+                    serve::remove_self(&program);
+                }
+            }
+            ("--root", 1..) => root = options.next().map_or(root, PathBuf::from),
+            (other, _) => return Err(Stop::Usage(format!("`serve` has no option `{other}`"))),
+        }
+    }
+    serve::serve(&root).map_err(failed)
+}

@@ -1,0 +1,101 @@
+//! Where the agent keeps and finds things, below one root: `/` on a host, a folder in tests.
+
+use std::path::{Path, PathBuf};
+
+use cairn_closure::{InstanceId, ServiceName, UnitName, layout};
+use cairn_formats::StorePath;
+use cairn_protocol::ActivationId;
+
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The host the agent runs on.
+    pub fn host() -> Self {
+        Self::new(Path::new("/"))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// An absolute path of the host, below the root.
+    pub fn at(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    pub fn store_path(&self, path: &StorePath) -> PathBuf {
+        self.at(&path.absolute())
+    }
+
+    pub fn profile(&self) -> PathBuf {
+        self.at(layout::PROFILE)
+    }
+
+    pub fn run_dir(&self) -> PathBuf {
+        self.at(layout::RUN_DIR)
+    }
+
+    pub fn service_dir(&self, service: &ServiceName) -> PathBuf {
+        layout::service_dir(&self.run_dir(), service)
+    }
+
+    pub fn instance_dir(&self, service: &ServiceName, instance: &InstanceId) -> PathBuf {
+        layout::instance_dir(&self.run_dir(), service, instance)
+    }
+
+    pub fn current_link(&self, service: &ServiceName) -> PathBuf {
+        self.service_dir(service).join(layout::CURRENT)
+    }
+
+    /// systemd reads this directory before the output of generators, and it is gone after a
+    /// reboot: the place for a trial.
+    pub fn runtime_units(&self) -> PathBuf {
+        self.at("/run/systemd/system")
+    }
+
+    pub fn runtime_unit(&self, unit: &UnitName) -> PathBuf {
+        self.runtime_units().join(unit.as_str())
+    }
+
+    /// Read by systemd at boot and at every reload, before units are loaded.
+    pub fn generator_link(&self) -> PathBuf {
+        self.at("/etc/systemd/system-generators/cairn")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.at("/nix/var/cairn")
+    }
+
+    pub fn lock_file(&self) -> PathBuf {
+        self.state_dir().join("lock")
+    }
+
+    pub fn activations(&self) -> PathBuf {
+        self.state_dir().join("activations")
+    }
+
+    pub fn activation(&self, id: &ActivationId) -> PathBuf {
+        self.activations().join(id.as_str())
+    }
+
+    /// Who committed a generation, and why.
+    pub fn generation_note(&self, number: u64) -> PathBuf {
+        self.state_dir().join(format!("generations/{number}.json"))
+    }
+
+    /// Where the store keeps its named roots.
+    pub fn named_root(&self, name: &str) -> PathBuf {
+        self.at("/nix/var/nix/gcroots/cairn").join(name)
+    }
+
+    pub fn boot_id(&self) -> PathBuf {
+        self.at("/proc/sys/kernel/random/boot_id")
+    }
+}

@@ -1,0 +1,248 @@
+//! The conversation with a client: requests in, events and responses out.
+//!
+//! The agent says hello first and unasked. A connection that breaks ends this process and nothing
+//! else: an activation runs in a transient unit of its own, whose event file is only read here.
+
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use cairn_formats::{Platform, StorePath};
+use cairn_protocol::frame::{self, FrameError, Kind};
+use cairn_protocol::{
+    ActivationEvent, ActivationId, ActivationRequest, Event, Failure, Generation, Goal, Hello, HostSummary, Outcome,
+    PREAMBLE, Request, Response, SwitchEnd, VERSION,
+};
+use cairn_store::Store;
+
+use crate::error::AgentError;
+use crate::{activation, collect, generations, receive, status};
+
+/// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
+const ANNOUNCED: usize = 5_000;
+
+/// Why a conversation ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("{0}")]
+    Connection(#[from] FrameError),
+    #[error("cannot open the store: {0}")]
+    Store(#[from] cairn_store::StoreError),
+    #[error("{0}")]
+    Agent(#[from] AgentError),
+}
+
+/// Serves the host below `root` on standard input and output until the client is done.
+pub fn serve(root: &Path) -> Result<(), ServeError> {
+    let store = Store::open(root)?;
+    let from = BufReader::with_capacity(64 << 10, io::stdin().lock());
+    let to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    converse(&store, from, to)
+}
+
+/// Serves one client over any pair of streams.
+pub fn converse(store: &Store, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
+    let hello = hello(store)?;
+    to.write_all(PREAMBLE.as_bytes()).map_err(FrameError::from)?;
+    frame::write_message(&mut to, Kind::Hello, &hello)?;
+    let mut server = Server { store, announced: hello.valid, from: &mut from, to: &mut to };
+    loop {
+        let request = match frame::read_message::<Request>(server.from, Kind::Request) {
+            Ok(request) => request,
+            Err(FrameError::Ended) => return Ok(()),
+            Err(error) => {
+                let failure = Failure::new(cairn_protocol::FailureKind::Malformed, error.to_string());
+                let _ = server.respond(&Response::Failed { failure });
+                return Err(error.into());
+            }
+        };
+        match server.answer(request) {
+            Ok(response) => server.respond(&response)?,
+            Err(Stop::Failed(failure)) => server.respond(&Response::Failed { failure: *failure })?,
+            Err(Stop::Broken(failure)) => {
+                // The client may be in the middle of sending: it reads this when it cannot go on.
+                return Ok(server.respond(&Response::Failed { failure: *failure })?);
+            }
+            Err(Stop::Connection(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Why a request has no good answer.
+enum Stop {
+    /// The session goes on.
+    Failed(Box<Failure>),
+    /// The session cannot go on.
+    Broken(Box<Failure>),
+    Connection(FrameError),
+}
+
+impl From<AgentError> for Stop {
+    fn from(error: AgentError) -> Self {
+        Self::Failed(Box::new(error.into()))
+    }
+}
+
+impl From<cairn_store::StoreError> for Stop {
+    fn from(error: cairn_store::StoreError) -> Self {
+        Self::Failed(Box::new(Failure::other(error.to_string())))
+    }
+}
+
+impl From<FrameError> for Stop {
+    fn from(error: FrameError) -> Self {
+        Self::Connection(error)
+    }
+}
+
+struct Server<'a, R, W> {
+    store: &'a Store,
+    announced: Vec<StorePath>,
+    from: &'a mut R,
+    to: &'a mut W,
+}
+
+impl<R: Read, W: Write> Server<'_, R, W> {
+    fn respond(&mut self, response: &Response) -> Result<(), FrameError> {
+        frame::write_message(self.to, Kind::Response, response)
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Response, Stop> {
+        match request {
+            Request::Missing { paths } => self.missing(paths),
+            Request::Copy(request) => {
+                let copied = receive::receive(self.store, &request, &self.announced, self.from, self.to);
+                match copied {
+                    Ok(result) => Ok(Response::Copied(result)),
+                    Err(stopped) if stopped.in_sync => Err(Stop::Failed(Box::new(stopped.error.into()))),
+                    Err(stopped) => Err(Stop::Broken(Box::new(stopped.error.into()))),
+                }
+            }
+            Request::Switch(request) => self.activate(&request),
+            Request::Rollback { to, operator, reason, confirm_within } => {
+                let target = generations::rollback_target(self.store, to)?;
+                let goal = Goal::Rollback { to: target.number };
+                self.activate(&ActivationRequest { closure: target.closure, goal, operator, reason, confirm_within })
+            }
+            Request::Confirm { id, operator } => {
+                activation::confirm(&id, &operator)?;
+                self.follow(id, Until::Ended)
+            }
+            Request::Follow { id } => self.follow(id, Until::Waiting),
+            Request::Revert { id } => {
+                activation::give_up(&id)?;
+                self.follow(id, Until::Ended)
+            }
+            Request::Generations => Ok(Response::Generations { generations: generations::list(self.store)? }),
+            Request::Status => Ok(Response::Status { status: status::report(self.store)? }),
+            Request::Collect { keep, dry_run } => Ok(Response::Collected(collect::run(self.store, keep, dry_run)?)),
+        }
+    }
+
+    fn missing(&self, paths: Vec<StorePath>) -> Result<Response, Stop> {
+        let mut missing = Vec::new();
+        for path in paths {
+            if !self.store.is_valid(&path)? {
+                missing.push(path);
+            }
+        }
+        Ok(Response::Missing { paths: missing })
+    }
+
+    fn activate(&mut self, request: &ActivationRequest) -> Result<Response, Stop> {
+        let started = activation::start(self.store, request)?;
+        if let Some(generation) = started.unchanged {
+            let end = SwitchEnd::Ended(Outcome::Unchanged { generation });
+            return Ok(Response::Switch { id: started.id, end });
+        }
+        self.follow(started.id, Until::Waiting)
+    }
+
+    /// Forwards events until the activation has ended or, if so asked, waits for confirmation.
+    fn follow(&mut self, id: ActivationId, until: Until) -> Result<Response, Stop> {
+        for line in activation::events(&id)? {
+            let line = line?;
+            let end = match &line.event {
+                ActivationEvent::Ended { outcome } => Some(SwitchEnd::Ended(outcome.clone())),
+                ActivationEvent::AwaitingConfirmation { seconds } if until == Until::Waiting => {
+                    Some(SwitchEnd::AwaitingConfirmation { seconds: *seconds })
+                }
+                _ => None,
+            };
+            let event = Event::Activation { id: id.clone(), line };
+            frame::write_message(self.to, Kind::Event, &event)?;
+            if let Some(end) = end {
+                return Ok(Response::Switch { id, end });
+            }
+        }
+        let message = format!("the events of activation {id} end without an outcome");
+        let failure = Failure::other(message).advice("`deploy status HOST` shows what is live");
+        Err(Stop::Failed(Box::new(failure)))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Waiting,
+    Ended,
+}
+
+fn hello(store: &Store) -> Result<Hello, ServeError> {
+    let generations = generations::list(store)?;
+    let current = generations.iter().find(|generation| generation.current).cloned();
+    let (valid, all_valid) = announced(store, current.as_ref(), &generations)?;
+    Ok(Hello {
+        version: VERSION,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        platform: Platform::native(),
+        free_bytes: receive::free_bytes(&store.links_dir()),
+        current,
+        valid,
+        all_valid,
+        host: host_summary(),
+    })
+}
+
+/// The paths to announce, those of the current generation first, and whether these are all.
+fn announced(
+    store: &Store,
+    current: Option<&Generation>,
+    generations: &[Generation],
+) -> Result<(Vec<StorePath>, bool), ServeError> {
+    let mut paths = match current {
+        Some(current) => store.closure(std::slice::from_ref(&current.closure))?,
+        None => Vec::new(),
+    };
+    let all = store.valid_paths()?;
+    let all_valid = all.len() <= ANNOUNCED;
+    let others = if all_valid {
+        all
+    } else {
+        let roots: Vec<StorePath> = generations.iter().map(|generation| generation.closure.clone()).collect();
+        store.closure(&roots)?
+    };
+    let known: std::collections::HashSet<StorePath> = paths.iter().cloned().collect();
+    paths.extend(others.into_iter().filter(|path| !known.contains(path)));
+    Ok((paths, all_valid))
+}
+
+fn host_summary() -> HostSummary {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let uptime = read("/proc/uptime");
+    HostSummary {
+        hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        systemd: Path::new("/run/systemd/system").is_dir(),
+        uptime_seconds: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0),
+        activation: activation::under_way(),
+    }
+}
+
+/// Removes the private directory that the bootstrap script put this program in, and only such a
+/// directory: a program in the store stays where it is.
+pub fn remove_self(program: &Path) {
+    let Some(dir) = program.parent() else { return };
+    if dir.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"cairn-agent.")) {
+        let _ = std::fs::remove_file(program);
+        let _ = std::fs::remove_dir(dir);
+    }
+}

@@ -1,0 +1,280 @@
+//! Everything we ask of systemd, through its own command-line tools.
+//!
+//! Calls are batched (one `systemctl start a b c`, one `show` for all units), since each costs a
+//! process.
+
+use std::collections::BTreeMap;
+use std::process::Output;
+
+use cairn_closure::UnitName;
+
+use crate::error::{AgentError, Result};
+use crate::process::run;
+
+/// What systemd knows of a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// `loaded`, `not-found`, `bad-setting`, `error`.
+    pub load: String,
+    pub load_error: String,
+    /// `active`, `activating`, `failed`, `inactive`, `deactivating`.
+    pub active: String,
+    pub sub: String,
+    /// `success`, or the kind of failure.
+    pub result: String,
+    pub main_pid: Option<i32>,
+    /// Automatic restarts so far.
+    pub restarts: u32,
+    pub memory_bytes: Option<u64>,
+}
+
+impl UnitState {
+    pub fn is_active(&self) -> bool {
+        self.active == "active"
+    }
+
+    /// Whether it runs or is about to.
+    pub fn is_live(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "activating" | "reloading" | "deactivating")
+    }
+
+    pub fn describe(&self) -> String {
+        format!("{}/{}", self.active, self.sub)
+    }
+}
+
+/// The properties that [`UnitState`] is read from.
+const PROPERTIES: &str = "Id,LoadState,LoadError,ActiveState,SubState,Result,MainPID,NRestarts,MemoryCurrent";
+
+fn systemctl(verb: &[&str], units: &[UnitName]) -> Result<Output> {
+    let mut arguments = vec!["--no-ask-password", "--quiet"];
+    arguments.extend(verb);
+    arguments.push("--");
+    arguments.extend(units.iter().map(UnitName::as_str));
+    run("systemctl", &arguments)
+}
+
+/// Starts the units and waits until each has been executed, or one failed.
+pub fn start(units: &[UnitName]) -> Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    systemctl(&["start"], units).map(drop)
+}
+
+/// Stops the units and waits for their end; units that are unknown have ended.
+pub fn stop(units: &[UnitName]) -> Result<()> {
+    let known: Vec<UnitName> = states(units)?
+        .into_iter()
+        .filter(|(_, state)| state.is_live() || state.active == "failed")
+        .map(|(unit, _)| unit)
+        .collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    systemctl(&["stop"], &known)?;
+    // A unit that ended in failure would stay listed, and counted, for ever.
+    let failed: Vec<UnitName> =
+        states(&known)?.into_iter().filter(|(_, state)| state.active == "failed").map(|(unit, _)| unit).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    systemctl(&["reset-failed"], &failed).map(drop)
+}
+
+pub fn reload() -> Result<()> {
+    run("systemctl", &["--no-ask-password", "--quiet", "daemon-reload"]).map(drop)
+}
+
+/// The state of each unit; a unit that systemd does not know has `load == "not-found"`.
+pub fn states(units: &[UnitName]) -> Result<BTreeMap<UnitName, UnitState>> {
+    if units.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let property = format!("--property={PROPERTIES}");
+    let output = systemctl(&["show", &property], units)?;
+    Ok(parse_states(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `KEY=VALUE` lines, one paragraph for each unit.
+fn parse_states(text: &str) -> BTreeMap<UnitName, UnitState> {
+    let mut states = BTreeMap::new();
+    for paragraph in text.split("\n\n") {
+        let mut id = None;
+        let mut state = UnitState::default();
+        for (key, value) in paragraph.lines().filter_map(|line| line.split_once('=')) {
+            match key {
+                "Id" => id = UnitName::parse(value).ok(),
+                "LoadState" => state.load = value.to_owned(),
+                "LoadError" => state.load_error = value.to_owned(),
+                "ActiveState" => state.active = value.to_owned(),
+                "SubState" => state.sub = value.to_owned(),
+                "Result" => state.result = value.to_owned(),
+                "MainPID" => state.main_pid = value.parse().ok().filter(|pid| *pid > 0),
+                "NRestarts" => state.restarts = value.parse().unwrap_or(0),
+                // "[not set]", or the largest number where memory is not accounted for.
+                "MemoryCurrent" => {
+                    state.memory_bytes = value.parse().ok().filter(|b| *b < u64::MAX);
+                }
+                _ => {}
+            }
+        }
+        if let Some(id) = id {
+            states.insert(id, state);
+        }
+    }
+    states
+}
+
+/// The replicas, sockets and targets of services that are up or failed, of whatever closure.
+pub fn instances() -> Result<Vec<UnitName>> {
+    let output = run(
+        "systemctl",
+        &[
+            "--no-ask-password",
+            "--no-legend",
+            "--plain",
+            "--full",
+            "list-units",
+            "cairn-*.service",
+            "cairn-*.socket",
+            "cairn-*.target",
+        ],
+    )?;
+    Ok(parse_instances(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The first column of each line, if it is one of ours and not one of the agent's own.
+fn parse_instances(text: &str) -> Vec<UnitName> {
+    text.lines()
+        .filter_map(|line| UnitName::parse(line.split_whitespace().next()?).ok())
+        .filter(|unit| unit.is_socket() || unit.is_replica() || unit.is_target_of_service())
+        .collect()
+}
+
+/// The last lines a unit logged, with what systemd said about it, oldest first. Evidence only:
+/// without a journal it is empty.
+pub fn last_lines(unit: &str, count: u32) -> Vec<String> {
+    let count = count.to_string();
+    let arguments = ["--no-pager", "--quiet", "--output=cat", "--lines", &count, "--unit", unit];
+    match run("journalctl", &arguments) {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A process of its own, whose end systemd answers with `after_end`, however it ended.
+pub struct Transient<'a> {
+    pub unit: &'a str,
+    pub description: &'a str,
+    pub command: &'a [&'a str],
+    pub after_end: &'a [&'a str],
+    /// For `after_end`, which may have to wait for services to stop.
+    pub end_within_seconds: u32,
+}
+
+impl Transient<'_> {
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--unit={}", self.unit),
+            format!("--description={}", self.description),
+            "--quiet".to_owned(),
+            "--collect".to_owned(),
+            "--service-type=exec".to_owned(),
+            // If memory runs short, the activation must not be the one to go.
+            "--property=OOMScoreAdjust=-900".to_owned(),
+            "--property=KillMode=mixed".to_owned(),
+            format!("--property=TimeoutStopSec={}", self.end_within_seconds),
+        ];
+        if !self.after_end.is_empty() {
+            arguments.push(format!("--property=ExecStopPost={}", self.after_end.join(" ")));
+        }
+        arguments.push("--".to_owned());
+        arguments.extend(self.command.iter().map(|word| (*word).to_owned()));
+        arguments
+    }
+
+    pub fn spawn(&self) -> Result<()> {
+        run("systemd-run", &self.arguments()).map(drop)
+    }
+}
+
+/// Whether a unit (not necessarily one of ours) is active or about to be.
+pub fn is_live(unit: &str) -> Result<bool> {
+    let output = run("systemctl", &["--no-ask-password", "show", "--property=ActiveState", "--", unit])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(["active", "activating", "deactivating", "reloading"]
+        .iter()
+        .any(|state| text.trim() == format!("ActiveState={state}")))
+}
+
+/// The number in `systemd 252 (252.39-1)`.
+pub fn version() -> Result<u32> {
+    let output = run("systemctl", &["--version"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| AgentError::Unsupported(format!("systemctl --version says {text:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn states_are_read_by_paragraph() {
+        let text = "Id=cairn-api-0123456789ab-1.service\nLoadState=loaded\nLoadError=\nActiveState=active\nSubState=running\n\
+            Result=success\nMainPID=77\nNRestarts=2\nMemoryCurrent=4096\n\nId=cairn-b.socket\nLoadState=not-found\nActiveState=inactive\n\
+            SubState=dead\nMainPID=0\nMemoryCurrent=[not set]\n";
+        let states = parse_states(text);
+        let api = &states["cairn-api-0123456789ab-1.service"];
+        assert!(api.is_active());
+        assert_eq!((api.main_pid, api.restarts, api.memory_bytes), (Some(77), 2, Some(4096)));
+        let socket = &states["cairn-b.socket"];
+        assert_eq!(socket.load, "not-found");
+        assert!(!socket.is_live());
+        assert_eq!((socket.main_pid, socket.memory_bytes), (None, None));
+    }
+
+    #[test]
+    fn the_agents_own_units_are_no_instances() {
+        let text = "cairn-activation-1795409227776-63.service loaded active running Cairn: switch\n\
+            cairn-api-527e9101fede-1.service loaded active running api 1 (api)\n\
+            cairn-boot.service loaded active exited x\n\
+            cairn-proxy-0.0.0.0:8080.socket loaded active running x\n\
+            cairn-old.target not-found active active x\ncairn.target loaded active active x\n";
+        let names: Vec<String> = parse_instances(text).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["cairn-api-527e9101fede-1.service", "cairn-proxy-0.0.0.0:8080.socket", "cairn-old.target"]);
+    }
+
+    #[test]
+    fn an_activation_runs_detached_and_systemd_reverts_when_it_ends() {
+        let transient = Transient {
+            unit: "cairn-activation-x",
+            description: "d",
+            command: &["/agent", "activate", "x"],
+            after_end: &["/agent", "revert", "x"],
+            end_within_seconds: 600,
+        };
+        assert_eq!(
+            transient.arguments(),
+            [
+                "--unit=cairn-activation-x",
+                "--description=d",
+                "--quiet",
+                "--collect",
+                "--service-type=exec",
+                "--property=OOMScoreAdjust=-900",
+                "--property=KillMode=mixed",
+                "--property=TimeoutStopSec=600",
+                "--property=ExecStopPost=/agent revert x",
+                "--",
+                "/agent",
+                "activate",
+                "x"
+            ]
+        );
+    }
+}

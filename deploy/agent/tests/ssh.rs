@@ -1,0 +1,196 @@
+//! Sessions over a real OpenSSH server on this machine, whose `/nix` is a directory of the test.
+//! Needs root, for the server's mount namespace.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cairn_formats::Platform;
+use cairn_store::Store;
+use cairn_transport::{Agent, HostKey, Options, Session, SshFault, Target, TransportError, copy_closure};
+use common::{Home, assert_same, many_files};
+use tempfile::TempDir;
+
+struct Server {
+    child: Child,
+    dir: TempDir,
+    port: u16,
+}
+
+fn keygen(file: &std::path::Path) {
+    let status = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file).status().unwrap();
+    assert!(status.success());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for key in ["host", "other-host", "user", "other-user"] {
+            keygen(&dir.path().join(key));
+        }
+        fs::copy(dir.path().join("user.pub"), dir.path().join("authorized")).unwrap();
+        fs::create_dir_all(dir.path().join("root/nix")).unwrap();
+        // The mount point; stays empty where no Nix is installed.
+        fs::create_dir_all("/nix").unwrap();
+        fs::create_dir_all("/run/sshd").unwrap();
+        let port = free_port();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let script = "mount --make-rprivate / && mount --bind \"$1\" /nix && shift && exec \"$@\"";
+        let child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh", &at("root/nix")])
+            .args(["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-h", &at("host"), "-p", &port.to_string()])
+            .args(["-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", "-o", "UsePAM=no", "-o", "StrictModes=no"])
+            .args([
+                "-o",
+                "PermitRootLogin=prohibit-password",
+                "-o",
+                &format!("AuthorizedKeysFile={}", at("authorized")),
+            ])
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(dir.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let server = Self { child, dir, port };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(Instant::now() < deadline, "{}", fs::read_to_string(server.dir.path().join("log")).unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn public_key(&self, name: &str) -> HostKey {
+        HostKey::parse(fs::read_to_string(self.file(&format!("{name}.pub"))).unwrap().trim()).unwrap()
+    }
+
+    fn target(&self) -> Target {
+        let mut target = Target::new("web-1", "127.0.0.1");
+        target.port = Some(self.port);
+        target.user = Some("root".to_owned());
+        target.host_key = Some(self.public_key("host"));
+        target.identity = Some(self.file("user"));
+        target
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The agent as a store path of `home`.
+fn agent(home: &Home) -> Agent {
+    let info = home.add("cairn-agent", &[], |at| {
+        fs::create_dir(at.join("bin")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_cairn-agent"), at.join("bin/cairn-agent")).unwrap();
+    });
+    let file = home.store.physical(&info.path).join("bin/cairn-agent");
+    Agent { store_path: info.path, file, platform: Platform::native() }
+}
+
+fn fault(target: &Target, agent: &Agent) -> SshFault {
+    let options = Options { connect_timeout: Duration::from_secs(3), ..Options::default() };
+    match Session::open(target, agent, &options).map(|_| ()) {
+        Err(TransportError::Ssh { host, fault, .. }) if host == target.name => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_agent_is_sent_once() {
+    let (server, here) = (Server::start(), Home::new());
+    let agent = agent(&here);
+    let top = here.add("top", &[&agent.store_path], |at| many_files(at, 10, 20, "1"));
+    let leftovers = || {
+        let names = fs::read_dir(std::env::temp_dir()).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("cairn-agent.")).count()
+    };
+    let before = leftovers();
+
+    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    assert!(session.bootstrapped());
+    assert_eq!((session.hello().valid.len(), session.hello().all_valid), (0, true));
+    assert_eq!(leftovers(), before, "the bootstrapped agent removes its directory");
+    copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
+    session.close();
+
+    let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    assert!(!session.bootstrapped());
+    assert_eq!(session.hello().valid.len(), 2);
+    session.close();
+    let there = Store::open(&server.file("root")).unwrap();
+    assert_same(&here.store, &there, &top.path);
+    assert_same(&here.store, &there, &agent.store_path);
+}
+
+#[test]
+fn a_connection_cut_in_the_middle_is_named_as_such() {
+    let (server, here) = (Server::start(), Home::new());
+    let agent = agent(&here);
+    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let ssh = rustix::process::Pid::from_raw(session.process().cast_signed()).unwrap();
+    rustix::process::kill_process(ssh, rustix::process::Signal::KILL).unwrap();
+    let error = session.request(&cairn_protocol::Request::Generations, &mut |_| ()).unwrap_err();
+    assert!(matches!(&error, TransportError::Lost { host, .. } if host == "web-1"), "{error}");
+}
+
+#[test]
+fn a_wrong_host_key_names_both_keys() {
+    let (server, here) = (Server::start(), Home::new());
+    let mut target = server.target();
+    target.host_key = Some(server.public_key("other-host"));
+    let fault = fault(&target, &agent(&here));
+    let SshFault::HostKeyMismatch { expected, shown } = &fault else { panic!("{fault}") };
+    assert_eq!(*expected, server.public_key("other-host").to_string());
+    let print = Command::new("ssh-keygen").arg("-lf").arg(server.file("host.pub")).output().unwrap();
+    let print = String::from_utf8(print.stdout).unwrap();
+    assert!(print.contains(shown.as_deref().unwrap().rsplit(' ').next().unwrap()), "{shown:?} is not in {print}");
+    assert!(fault.to_string().contains("pin its new key"), "{fault}");
+}
+
+#[test]
+fn a_host_that_is_not_there_cannot_be_reached() {
+    let here = Home::new();
+    let agent = agent(&here);
+    let mut target = Target::new("web-1", "127.0.0.1");
+    target.port = Some(free_port());
+    let refused = fault(&target, &agent);
+    assert!(matches!(&refused, SshFault::Unreachable { detail } if detail.contains("refused")), "{refused}");
+    target.address = "nowhere.invalid".to_owned();
+    let unknown = fault(&target, &agent);
+    assert!(matches!(&unknown, SshFault::Unreachable { detail } if detail.contains("nowhere.invalid")), "{unknown}");
+}
+
+#[test]
+fn a_key_that_the_host_does_not_take_is_refused() {
+    let (server, here) = (Server::start(), Home::new());
+    let mut target = server.target();
+    target.identity = Some(server.file("other-user"));
+    let fault = fault(&target, &agent(&here));
+    assert!(matches!(&fault, SshFault::AuthRefused { detail } if detail.contains("publickey")), "{fault}");
+}
+
+#[test]
+fn an_agent_for_another_platform_is_not_sent() {
+    let (server, here) = (Server::start(), Home::new());
+    let other = Platform::ALL.into_iter().find(|platform| *platform != Platform::native()).unwrap();
+    let agent = Agent { platform: other, ..agent(&here) };
+    let error = Session::open(&server.target(), &agent, &Options::default()).map(|_| ()).unwrap_err();
+    let TransportError::WrongPlatform { machine, agent, .. } = error else { panic!("{error}") };
+    assert_eq!((machine.as_str(), agent.as_str()), (Platform::native().machine(), other.oci()));
+}
