@@ -1,0 +1,46 @@
+//! What the agent says first: enough to see, without asking, that nothing is to be done.
+
+use cairn_formats::{Platform, StorePath};
+use serde::{Deserialize, Serialize};
+
+use crate::ActivationId;
+
+/// A committed generation of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    pub number: u64,
+    pub closure: StorePath,
+    /// Seconds since 1970 of its commit.
+    pub created: i64,
+    pub current: bool,
+    pub operator: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::VERSION`] of the agent.
+    pub version: u32,
+    /// The agent's own version, for messages.
+    pub agent: String,
+    pub platform: Platform,
+    /// Free bytes of the file system that holds the store.
+    pub free_bytes: u64,
+    pub current: Option<Generation>,
+    /// Valid paths of the host's store: all of them when `all_valid`, else those that the
+    /// generations need. The current generation's come first.
+    pub valid: Vec<StorePath>,
+    pub all_valid: bool,
+    pub host: HostSummary,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSummary {
+    pub hostname: String,
+    pub kernel: String,
+    /// Whether systemd is the host's first process.
+    pub systemd: bool,
+    pub uptime_seconds: u64,
+    /// An activation that is under way, or waits for its confirmation.
+    pub activation: Option<ActivationId>,
+}

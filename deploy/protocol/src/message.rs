@@ -1,0 +1,135 @@
+//! Requests of the client, events and responses of the agent.
+
+use cairn_formats::StorePath;
+use serde::{Deserialize, Serialize};
+
+use crate::{ActivationId, ActivationRequest, Failure, Generation, Outcome, Stamped, StatusReport};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Which of these are not valid on the host? Asked only when the hello could not name all
+    /// valid paths.
+    Missing {
+        paths: Vec<StorePath>,
+    },
+    /// A data stream with the manifests follows (see [`crate::manifest`]); the agent answers with
+    /// a data stream that says which contents it lacks ([`crate::wanted`]); a data stream with
+    /// those follows.
+    Copy(CopyRequest),
+    /// Events of the activation until it waits for confirmation or has ended.
+    Switch(ActivationRequest),
+    /// As `Switch`, with the closure of an earlier generation.
+    Rollback {
+        to: RollbackTarget,
+        operator: String,
+        reason: Option<String>,
+        confirm_within: u32,
+    },
+    /// Over a fresh connection: the trial stays. Events until the activation has ended.
+    Confirm {
+        id: ActivationId,
+        operator: String,
+    },
+    /// Watches an activation again after a lost connection.
+    Follow {
+        id: ActivationId,
+    },
+    /// Gives up an activation that waits for confirmation. Events until it has ended.
+    Revert {
+        id: ActivationId,
+    },
+    Generations,
+    Status,
+    /// Deletes generations beyond the `keep` newest (never the current one) and collects garbage.
+    Collect {
+        keep: u32,
+        dry_run: bool,
+    },
+}
+
+/// Paths that the client saw as valid and relies on. The host holds them against collection while
+/// the session lasts, and refuses the copy if one is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyRequest {
+    /// By their place in the hello's list, which takes a tenth of their names.
+    pub announced: Vec<u32>,
+    /// Those that the hello did not name.
+    pub named: Vec<StorePath>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackTarget {
+    /// The generation before the current one.
+    Previous,
+    Number(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum Event {
+    Copy(CopyEvent),
+    Activation { id: ActivationId, line: Stamped },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "copy")]
+pub enum CopyEvent {
+    /// All contents have arrived; trees are built and checked now.
+    Received {
+        files: u64,
+        bytes: u64,
+    },
+    Checked {
+        path: StorePath,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    Missing {
+        paths: Vec<StorePath>,
+    },
+    Copied(CopyResult),
+    /// To `Switch`, `Rollback`, `Confirm`, `Follow` and `Revert`.
+    Switch {
+        id: ActivationId,
+        end: SwitchEnd,
+    },
+    Generations {
+        generations: Vec<Generation>,
+    },
+    Status {
+        status: StatusReport,
+    },
+    Collected(CollectReport),
+    Failed {
+        failure: Failure,
+    },
+}
+
+/// Where an activation stands when the agent stops forwarding its events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SwitchEnd {
+    AwaitingConfirmation { seconds: u32 },
+    Ended(Outcome),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyResult {
+    pub paths: u64,
+    /// Contents that were received, and those that the host had already.
+    pub files_received: u64,
+    pub files_present: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectReport {
+    pub generations: Vec<u64>,
+    pub paths: u64,
+    pub bytes: u64,
+}

@@ -1,0 +1,160 @@
+//! A child process with pipes: `ssh`, or an agent of this machine.
+
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cairn_protocol::frame::FrameError;
+
+use crate::TransportError;
+
+pub struct Pipe {
+    /// The host's name, for messages.
+    pub host: String,
+    pub from: BufReader<ChildStdout>,
+    child: Child,
+    /// `None` once the connection is closed or lost.
+    to: Option<BufWriter<Counted<ChildStdin>>>,
+    stderr: Stderr,
+}
+
+/// Bytes that may be on their way to the child: the most that Linux gives to any user.
+const PIPE_SIZE: usize = 1 << 20;
+
+/// How long a child may take to end after it closed its output.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Pipe {
+    pub fn start(mut command: Command, host: &str) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let stdin = child.stdin.take().ok_or_else(gone)?;
+        let stdout = child.stdout.take().ok_or_else(gone)?;
+        let stderr = child.stderr.take().ok_or_else(gone)?;
+        // Fewer changes between us and the child; the default will do where this is not allowed.
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE_SIZE);
+        Ok(Self {
+            host: host.to_owned(),
+            from: BufReader::with_capacity(64 << 10, stdout),
+            child,
+            to: Some(BufWriter::with_capacity(64 << 10, Counted { below: stdin, count: 0 })),
+            stderr: Stderr::collect(stderr),
+        })
+    }
+
+    /// Where to write; an error once the connection is gone.
+    pub fn writer(&mut self) -> io::Result<&mut (impl Write + use<>)> {
+        self.to.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_sent(&self) -> u64 {
+        self.to.as_ref().map_or(0, |to| to.get_ref().count + to.buffer().len() as u64)
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What remains to be said after the conversation broke off.
+    pub fn lost(&mut self, during: &str, error: &FrameError) -> TransportError {
+        let host = self.host.clone();
+        match error {
+            FrameError::Ended | FrameError::Broken(_) => {
+                let (_, text) = self.end();
+                let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
+                let detail = last.map_or_else(|| error.to_string(), str::to_owned);
+                TransportError::Lost { host, during: during.to_owned(), detail }
+            }
+            other => TransportError::Protocol { host, detail: other.to_string() },
+        }
+    }
+
+    /// Closes our side, waits for the child's end (not for ever) and returns how it ended and what
+    /// it printed.
+    pub fn end(&mut self) -> (Option<ExitStatus>, String) {
+        self.to = None;
+        let deadline = Instant::now() + GRACE;
+        let status = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break Some(status),
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+                _ => {
+                    let _ = self.child.kill();
+                    break self.child.wait().ok();
+                }
+            }
+        };
+        (status, self.stderr.text())
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if self.to.take().is_some() {
+            // Not waited for: a host that hangs must not hang us. The kill ends only our end.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    below: W,
+    count: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.below.write(bytes)?;
+        self.count += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.below.flush()
+    }
+}
+
+/// Keeps the end of what the child prints on its standard error.
+struct Stderr {
+    text: Arc<Mutex<Vec<u8>>>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// What is kept of the standard error: any message of `ssh`, with room for a banner.
+const STDERR_KEPT: usize = 64 << 10;
+
+impl Stderr {
+    fn collect(mut from: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&text);
+        let thread = thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                let mut text = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                text.extend_from_slice(&buffer[..n]);
+                let excess = text.len().saturating_sub(STDERR_KEPT);
+                text.drain(..excess);
+            }
+        });
+        Self { text, thread }
+    }
+
+    /// All of it, once the child has ended. A background process of the user's `ssh`
+    /// (`ControlPersist`) may hold the pipe open, so the wait is short.
+    fn text(&self) -> String {
+        for _ in 0..20 {
+            if self.thread.is_finished() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}

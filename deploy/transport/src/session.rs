@@ -1,0 +1,291 @@
+//! A session: the conversation with the agent of one host over one connection.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use cairn_protocol::frame::{self, FrameError, Kind};
+use cairn_protocol::{Event, Hello, Request, Response, VERSION};
+
+use crate::bootstrap::{self, Opening};
+use crate::fault;
+use crate::pipe::Pipe;
+use crate::ssh::{self, Agent, Target};
+use crate::{SshFault, TransportError};
+
+/// How sessions are opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The `ssh` to run.
+    pub ssh: PathBuf,
+    /// Time for the TCP connection and the handshake.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ssh: "ssh".into(), connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// A conversation with the agent of one host. Dropping it closes the connection; what runs on the
+/// host by then (an activation) goes on.
+pub struct Session {
+    pipe: Pipe,
+    hello: Hello,
+    bootstrapped: bool,
+    bytes_before: u64,
+}
+
+impl Session {
+    /// Connects to `target` and starts `agent` there, sending it along if the host lacks it.
+    pub fn open(target: &Target, agent: &Agent, options: &Options) -> Result<Self, TransportError> {
+        let file_error = |source| TransportError::AgentFile { file: agent.file.clone(), source };
+        let size = std::fs::metadata(&agent.file).map_err(file_error)?.len();
+        let remote = bootstrap::remote_command(&agent.store_path, size);
+        let invocation = ssh::invocation(&options.ssh, target, options.connect_timeout, &remote)?;
+        let mut pipe = Pipe::start(invocation.command, &target.name)
+            .map_err(|source| TransportError::NoSsh { program: options.ssh.clone(), source })?;
+        let pinned = target.host_key.as_ref().map(ToString::to_string);
+        let mut bootstrapped = false;
+        loop {
+            let (line, noise) = bootstrap::read_opening(&mut pipe.from).map_err(TransportError::Local)?;
+            match line {
+                Some(Opening::Serving) => break,
+                Some(Opening::NeedsAgent { machine }) if !bootstrapped => {
+                    if machine != agent.platform.machine() {
+                        let (host, agent) = (target.name.clone(), agent.platform.to_string());
+                        return Err(TransportError::WrongPlatform { host, machine, agent });
+                    }
+                    send_agent(&mut pipe, &mut File::open(&agent.file).map_err(file_error)?, size)
+                        .map_err(file_error)?;
+                    bootstrapped = true;
+                }
+                _ => {
+                    let fault = opening_fault(&mut pipe, &noise, pinned.as_deref());
+                    return Err(TransportError::Ssh {
+                        host: target.name.clone(),
+                        address: target.address.clone(),
+                        fault,
+                    });
+                }
+            }
+        }
+        Self::greet(pipe, bootstrapped)
+    }
+
+    /// Runs `command` and speaks with the agent on its standard input and output: the agent of
+    /// this machine, or a test's.
+    pub fn spawn(command: Command, name: &str) -> Result<Self, TransportError> {
+        let program = PathBuf::from(command.get_program());
+        let mut pipe = Pipe::start(command, name).map_err(|source| TransportError::NoSsh { program, source })?;
+        let (line, noise) = bootstrap::read_opening(&mut pipe.from).map_err(TransportError::Local)?;
+        if line != Some(Opening::Serving) {
+            let fault = opening_fault(&mut pipe, &noise, None);
+            return Err(TransportError::Ssh { host: name.to_owned(), address: "local".to_owned(), fault });
+        }
+        Self::greet(pipe, false)
+    }
+
+    fn greet(mut pipe: Pipe, bootstrapped: bool) -> Result<Self, TransportError> {
+        let hello = frame::read_message::<Hello>(&mut pipe.from, Kind::Hello);
+        let hello = hello.map_err(|e| pipe.lost("the agent started", &e))?;
+        if hello.version != VERSION {
+            return Err(TransportError::Version { host: pipe.host.clone(), ours: VERSION, theirs: hello.version });
+        }
+        let bytes_before = pipe.bytes_sent();
+        Ok(Self { pipe, hello, bootstrapped, bytes_before })
+    }
+
+    /// The host's name in the project.
+    pub fn host(&self) -> &str {
+        &self.pipe.host
+    }
+
+    /// What the agent said first.
+    pub const fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Whether the agent had to be sent.
+    pub const fn bootstrapped(&self) -> bool {
+        self.bootstrapped
+    }
+
+    /// Process id of the `ssh` below.
+    pub fn process(&self) -> u32 {
+        self.pipe.process()
+    }
+
+    /// Bytes written to the host since the agent spoke: after our compression, before that of SSH.
+    pub fn bytes_sent(&self) -> u64 {
+        self.pipe.bytes_sent().saturating_sub(self.bytes_before)
+    }
+
+    /// Asks and waits for the response; events on the way are passed to `on_event`. A response
+    /// that reports a failure is an error.
+    pub fn request(&mut self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Response, TransportError> {
+        self.send(request)?;
+        self.response("the host was at work", on_event)
+    }
+
+    /// Asks and does not wait.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<(), TransportError> {
+        let sent = match self.pipe.writer() {
+            Ok(mut to) => frame::write_message(&mut to, Kind::Request, request),
+            Err(e) => Err(e.into()),
+        };
+        sent.map_err(|e| self.broken_write("a request was sent", &e))
+    }
+
+    /// Waits for the response to what was sent.
+    pub(crate) fn response(
+        &mut self,
+        during: &str,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Result<Response, TransportError> {
+        loop {
+            let read = frame::read(&mut self.pipe.from).and_then(|(kind, payload)| Incoming::parse(kind, &payload));
+            match read {
+                Ok(Incoming::Event(event)) => on_event(event),
+                Ok(Incoming::Response(Response::Failed { failure })) => {
+                    return Err(self.refused(failure));
+                }
+                Ok(Incoming::Response(response)) => return Ok(response),
+                Err(error) => return Err(self.pipe.lost(during, &error)),
+            }
+        }
+    }
+
+    /// Reads the data stream that answers what was sent, unless a response comes in its place.
+    pub(crate) fn data<T>(
+        &mut self,
+        during: &str,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<T, TransportError> {
+        let mut first = Vec::new();
+        match frame::read_into(&mut self.pipe.from, &mut first) {
+            Ok(Kind::Data) => {}
+            Ok(kind) => {
+                return Err(match Incoming::parse(kind, &first) {
+                    Ok(Incoming::Response(Response::Failed { failure })) => self.refused(failure),
+                    Ok(Incoming::Response(other)) => self.unexpected(&other),
+                    Ok(Incoming::Event(event)) => self.protocol(format!("an event in place of data: {event:?}")),
+                    Err(error) => self.pipe.lost(during, &error),
+                });
+            }
+            Err(error) => return Err(self.pipe.lost(during, &error)),
+        }
+        let mut data = frame::DataReader::resume(&mut self.pipe.from, first);
+        let value = read(&mut data).and_then(|value| data.finish().map(|_| value));
+        value.map_err(|e| self.pipe.lost(during, &FrameError::Broken(e)))
+    }
+
+    /// Writes a data stream.
+    pub(crate) fn write_data<T>(
+        &mut self,
+        during: &str,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, WriteFault>,
+    ) -> Result<T, TransportError> {
+        let written = self.pipe.writer().map_err(WriteFault::Connection).and_then(|to| {
+            let mut data = frame::DataWriter::new(to);
+            let value = write(&mut data)?;
+            data.finish().map_err(WriteFault::Connection)?;
+            Ok(value)
+        });
+        written.map_err(|fault| match fault {
+            WriteFault::Connection(e) => self.broken_write(during, &FrameError::Broken(e)),
+            WriteFault::Other(e) => e,
+        })
+    }
+
+    /// After a failed write: the agent may have said why before it closed the connection.
+    fn broken_write(&mut self, during: &str, error: &FrameError) -> TransportError {
+        if matches!(error, FrameError::Broken(_)) {
+            match self.response(during, &mut |_| ()) {
+                Err(said) => return said,
+                Ok(response) => return self.unexpected(&response),
+            }
+        }
+        self.pipe.lost(during, error)
+    }
+
+    fn refused(&self, failure: cairn_protocol::Failure) -> TransportError {
+        TransportError::Refused { host: self.pipe.host.clone(), failure: Box::new(failure) }
+    }
+
+    /// A response of another kind than the request asks for.
+    pub(crate) fn unexpected(&self, response: &Response) -> TransportError {
+        self.protocol(format!("an answer to another question: {response:?}"))
+    }
+
+    fn protocol(&self, detail: String) -> TransportError {
+        TransportError::Protocol { host: self.pipe.host.clone(), detail: detail.chars().take(200).collect() }
+    }
+
+    /// Ends the conversation and waits for the connection to close.
+    pub fn close(mut self) {
+        self.pipe.end();
+    }
+}
+
+/// Why a data stream could not be written: the connection, or what feeds the stream.
+pub(crate) enum WriteFault {
+    Connection(io::Error),
+    Other(TransportError),
+}
+
+impl From<io::Error> for WriteFault {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+enum Incoming {
+    Event(Event),
+    Response(Response),
+}
+
+impl Incoming {
+    fn parse(kind: Kind, payload: &[u8]) -> Result<Self, FrameError> {
+        match kind {
+            Kind::Event => frame::parse(kind, payload).map(Self::Event),
+            Kind::Response => frame::parse(kind, payload).map(Self::Response),
+            got => Err(FrameError::Unexpected { expected: Kind::Response, got }),
+        }
+    }
+}
+
+/// Sends the agent's bytes. That the host does not take them shows at the next line it prints,
+/// with its reason; only a fault of the file is an error here.
+fn send_agent(pipe: &mut Pipe, file: &mut File, size: u64) -> io::Result<()> {
+    let mut left = size;
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = file.read(&mut buffer[..want])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if pipe.writer().and_then(|to| to.write_all(&buffer[..n])).is_err() {
+            return Ok(());
+        }
+        left -= n as u64;
+    }
+    let _ = pipe.writer().and_then(Write::flush);
+    Ok(())
+}
+
+/// Why the stream ended before the agent spoke.
+fn opening_fault(pipe: &mut Pipe, noise: &str, pinned: Option<&str>) -> SshFault {
+    let (status, stderr) = pipe.end();
+    match fault::classify(status.and_then(|s| s.code()), &stderr, pinned) {
+        SshFault::Other { status, detail } if detail.is_empty() && !noise.is_empty() => {
+            let last = noise.lines().last().unwrap_or_default().chars().take(200).collect();
+            SshFault::Other { status, detail: last }
+        }
+        fault => fault,
+    }
+}

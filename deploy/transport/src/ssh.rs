@@ -1,0 +1,195 @@
+//! How `ssh` is called: which host, which keys, and nothing that could ask a question.
+//!
+//! A host whose key the definition pins gets a known-hosts file of its own, under an alias, so that
+//! neither the user's `known_hosts` nor an address that moved to another machine has a say. Without
+//! a pinned key the user's own known hosts decide; an unknown host is refused, never learnt.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use cairn_formats::{Platform, StorePath};
+use tempfile::TempDir;
+
+use crate::TransportError;
+
+/// A host and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The host's name in the project, for messages.
+    pub name: String,
+    /// What `ssh` connects to: a name (also one from `~/.ssh/config`) or an address.
+    pub address: String,
+    pub port: Option<u16>,
+    /// `None`: as the user's `ssh` configuration says.
+    pub user: Option<String>,
+    /// The key the host must have.
+    pub host_key: Option<HostKey>,
+    /// Only this private key is offered.
+    pub identity: Option<PathBuf>,
+}
+
+impl Target {
+    pub fn new(name: impl Into<String>, address: impl Into<String>) -> Self {
+        Self { name: name.into(), address: address.into(), port: None, user: None, host_key: None, identity: None }
+    }
+}
+
+/// A public host key as `ssh-keyscan` and `/etc/ssh/ssh_host_*_key.pub` print it, without the
+/// comment: `ssh-ed25519 AAAA…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKey {
+    kind: String,
+    key: String,
+}
+
+impl HostKey {
+    /// Reads `KIND BASE64 [COMMENT]`.
+    pub fn parse(text: &str) -> Result<Self, TransportError> {
+        let bad = || TransportError::HostKeyForm { value: text.chars().take(120).collect() };
+        let mut words = text.split_ascii_whitespace();
+        let (kind, key) = (words.next().ok_or_else(bad)?, words.next().ok_or_else(bad)?);
+        let kind_ok = kind.bytes().all(|b| b.is_ascii_alphanumeric() || b"-@.".contains(&b));
+        let key_ok = key.len() >= 16 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+        if kind_ok && key_ok && !text.contains('\n') {
+            Ok(Self { kind: kind.to_owned(), key: key.to_owned() })
+        } else {
+            Err(bad())
+        }
+    }
+}
+
+impl std::fmt::Display for HostKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// The agent to run on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The store path that holds `bin/cairn-agent`. It belongs to the host closure and so gets
+    /// into the host's store by the ordinary copy.
+    pub store_path: StorePath,
+    /// The same program on this machine, for a host that lacks it.
+    pub file: PathBuf,
+    pub platform: Platform,
+}
+
+/// An `ssh` command and the files that it needs while it runs.
+pub struct Invocation {
+    pub command: Command,
+    /// Holds the known-hosts file; removed on drop, when `ssh` has read it.
+    _files: Option<TempDir>,
+}
+
+/// `ssh` to `target`, running `remote` (already quoted for a shell).
+pub fn invocation(
+    program: &Path,
+    target: &Target,
+    connect_timeout: Duration,
+    remote: &str,
+) -> Result<Invocation, TransportError> {
+    let files = target.host_key.as_ref().map(known_hosts).transpose().map_err(TransportError::Local)?;
+    let mut command = Command::new(program);
+    // ssh translates its messages on no system we know, but its libraries do.
+    command.env("LC_ALL", "C");
+    command.args(arguments(target, files.as_ref().map(TempDir::path), connect_timeout, remote));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Invocation { command, _files: files })
+}
+
+/// Under this name the pinned key stands in the known-hosts file.
+const ALIAS: &str = "cairn-host";
+
+fn known_hosts(key: &HostKey) -> io::Result<TempDir> {
+    let dir = tempfile::Builder::new().prefix("cairn-ssh.").tempdir()?;
+    fs::write(dir.path().join("known_hosts"), format!("{ALIAS} {key}\n"))?;
+    Ok(dir)
+}
+
+fn arguments(target: &Target, files: Option<&Path>, connect_timeout: Duration, remote: &str) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-T".into()];
+    let mut option = |text: OsString| args.extend(["-o".into(), text]);
+    for fixed in [
+        // Never a question on the terminal: many hosts are reached at once.
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "ClearAllForwardings=yes",
+        // Our own streams are compressed.
+        "Compression=no",
+        // A host that vanished is noticed within 45 seconds.
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "LogLevel=INFO",
+    ] {
+        option(fixed.into());
+    }
+    option(format!("ConnectTimeout={}", connect_timeout.as_secs().max(1)).into());
+    if let Some(dir) = files {
+        let mut file = OsString::from("UserKnownHostsFile=\"");
+        file.push(dir.join("known_hosts"));
+        file.push("\"");
+        option(file);
+        option("GlobalKnownHostsFile=/dev/null".into());
+        option(format!("HostKeyAlias={ALIAS}").into());
+        option("UpdateHostKeys=no".into());
+        option("CheckHostIP=no".into());
+    }
+    if let Some(identity) = &target.identity {
+        option("IdentitiesOnly=yes".into());
+        args.extend(["-i".into(), identity.into()]);
+    }
+    if let Some(port) = target.port {
+        args.extend(["-p".into(), port.to_string().into()]);
+    }
+    if let Some(user) = &target.user {
+        args.extend(["-l".into(), user.into()]);
+    }
+    // After `--` an address that begins with a dash is no option.
+    args.extend(["--".into(), target.address.clone().into(), remote.into()]);
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn text(target: &Target, files: Option<&Path>) -> Vec<String> {
+        let args = arguments(target, files, Duration::from_secs(7), "exec true");
+        args.into_iter().map(|a| a.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_whole_command_line() {
+        let mut target = Target::new("web-1", "192.0.2.1");
+        target.port = Some(2222);
+        target.user = Some("deploy".into());
+        target.identity = Some("/keys/id".into());
+        let expected = "-T -o BatchMode=yes -o StrictHostKeyChecking=yes -o ClearAllForwardings=yes -o Compression=no \
+            -o ServerAliveInterval=15 -o ServerAliveCountMax=3 -o LogLevel=INFO -o ConnectTimeout=7 \
+            -o UserKnownHostsFile=\"/t/known_hosts\" -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias=cairn-host \
+            -o UpdateHostKeys=no -o CheckHostIP=no -o IdentitiesOnly=yes -i /keys/id -p 2222 -l deploy -- 192.0.2.1 ";
+        assert_eq!(text(&target, Some(Path::new("/t"))).join(" "), format!("{expected}exec true"));
+    }
+
+    #[test]
+    fn without_a_pinned_key_the_users_known_hosts_decide() {
+        let args = text(&Target::new("a", "-oProxyCommand=evil"), None);
+        assert!(!args.iter().any(|a| a.contains("KnownHosts")));
+        assert_eq!(args[args.len() - 3..], ["--", "-oProxyCommand=evil", "exec true"]);
+    }
+
+    #[test]
+    fn host_keys_are_one_line_of_two_words() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ";
+        assert_eq!(HostKey::parse(&format!("{key} root@web-1")).unwrap().to_string(), key);
+        for bad in ["", "ssh-ed25519", "ssh-ed25519 !", "* ssh-ed25519 AAAA", &format!("{key}\n{key}"), "SHA256:abc"] {
+            assert!(HostKey::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
