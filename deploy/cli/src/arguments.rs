@@ -1,0 +1,218 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use cairn_formats::Platform;
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "deploy",
+    version,
+    about = "Reproducible images and hosts from locked inputs, activated atomically over SSH",
+    after_help = "Examples:
+  deploy lock images.api             resolve packages and write images/api/image.lock
+  deploy build images hosts.local    build every image and one host closure
+  deploy switch local                show what would change, then make it live
+  deploy rollback local              go back to the generation before
+  deploy status                      what every host runs
+
+Exit codes: 0 done; 1 failed, nothing changed; 2 usage; 3 failed and reverted;
+4 some hosts failed; 5 the host is locked by somebody else.",
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The project's folder [default: the one around the current folder]
+    #[arg(long, global = true, value_name = "DIR", env = "DEPLOY_PROJECT")]
+    pub project: Option<PathBuf>,
+    /// Root of the store [default: ~/.local/share/cairn]
+    #[arg(long, global = true, value_name = "ROOT", env = "DEPLOY_STORE")]
+    pub store: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress, only results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Resolve what images are made of and write their locks
+    #[command(after_help = "Examples:
+  deploy lock                        every image
+  deploy lock images.api             one image
+  deploy lock --accept-stale         although the mirror's index is past its date")]
+    Lock(LockOptions),
+    /// Build images and host closures
+    #[command(after_help = "Examples:
+  deploy build images                every image
+  deploy build images.api hosts.local
+  deploy build images.api --platform linux/arm64
+  deploy build images.api --check    build again and compare
+  deploy build images.api --out api.oci   copy the OCI layout to a folder")]
+    Build(BuildOptions),
+    /// Make hosts run what the project says
+    #[command(after_help = "Examples:
+  deploy switch local                show the plan, ask, switch
+  deploy switch local --yes          without asking
+  deploy switch local --dry-run      only show the plan")]
+    Switch(SwitchOptions),
+    /// Make an earlier generation live again
+    #[command(after_help = "Examples:
+  deploy rollback local              the generation before
+  deploy rollback local --to 3       generation 3")]
+    Rollback(RollbackOptions),
+    /// List the generations of a host
+    Generations(GenerationsOptions),
+    /// Show what hosts run and how they are
+    Status(StatusOptions),
+    /// Systemd machines on this computer, for trying and testing
+    #[command(subcommand)]
+    Machine(MachineAction),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(StoreAction),
+    /// The graph of build steps, for other tools
+    #[command(hide = true, subcommand)]
+    Plan(PlanAction),
+    /// Print completions for a shell
+    #[command(after_help = "Example:
+  deploy completions bash > /etc/bash_completion.d/deploy")]
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages
+    Man {
+        /// Folder to write to [default: print the main page]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct LockOptions {
+    /// `images` or `images.NAME`
+    #[arg(value_name = "TARGET", default_value = "images")]
+    pub targets: Vec<String>,
+    /// Take a package index although it is past its date
+    #[arg(long)]
+    pub accept_stale: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BuildOptions {
+    /// `images`, `hosts`, `images.NAME` or `hosts.NAME`
+    #[arg(value_name = "TARGET", required = true)]
+    pub targets: Vec<String>,
+    /// Platforms of images; several give one image index [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+    pub platform: Vec<Platform>,
+    /// Run every step again and say which file differs
+    #[arg(long)]
+    pub check: bool,
+    /// Copy the result of the one target here
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Steps at once [default: one for each processor]
+    #[arg(long, short, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub jobs: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct SwitchOptions {
+    #[arg(value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Build, show the plan, change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Why, for the host's records
+    #[arg(long, short, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Seconds for the confirmation over a fresh connection, else the host goes back
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub confirm_within: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackOptions {
+    #[arg(value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
+    /// The generation to make live [default: the one before the current]
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Why, for the host's records
+    #[arg(long, short, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Seconds for the confirmation over a fresh connection, else the host goes back
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub confirm_within: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct GenerationsOptions {
+    #[arg(value_name = "HOST")]
+    pub host: String,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusOptions {
+    /// [default: every host of the project]
+    #[arg(value_name = "HOST")]
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MachineAction {
+    /// List machines
+    List,
+    /// Make and boot the machine of a host
+    Start { host: String },
+    /// Shut a machine down; its disk stays
+    Stop { host: String },
+    /// Remove a machine and all it left on this computer
+    Remove { host: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreAction {
+    /// Check that the store is whole
+    Verify {
+        /// Read every file and compare hashes
+        #[arg(long)]
+        check_contents: bool,
+    },
+    /// Delete what nothing needs any more
+    Gc {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print where the store lies
+    Path,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlanAction {
+    /// Print the graph of an image in JSON
+    Image {
+        name: String,
+        #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
+        platform: Vec<Platform>,
+        /// Write to this file
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,12 @@
+//! One command a file. Each gives its exit code.
+
+pub mod build;
+pub mod generations;
+pub mod lock;
+pub mod machine;
+pub mod plan;
+pub mod rollback;
+pub mod shell;
+pub mod status;
+pub mod store;
+pub mod switch;

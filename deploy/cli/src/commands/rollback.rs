@@ -1,0 +1,36 @@
+//! `deploy rollback`: an earlier generation becomes live again.
+
+use anyhow::{Result, bail};
+use cairn_protocol::RollbackTarget;
+use cairn_recipe::project::Host;
+
+use super::switch::{finish, in_parallel};
+use crate::arguments::RollbackOptions;
+use crate::context::Context;
+
+pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
+    let project = context.project()?;
+    let hosts = options.hosts.iter().map(|name| Ok(project.host(name)?)).collect::<Result<Vec<Host>>>()?;
+    let store = context.store()?;
+    let agents = hosts
+        .iter()
+        .map(|host| context.agent(&project, &store, host.definition.platform))
+        .collect::<Result<Vec<_>>>()?;
+    if !options.yes {
+        let to = options.to.map_or("the generation before".to_owned(), |n| format!("generation {n}"));
+        let question = format!("Roll {} back to {to}?", options.hosts.join(", "));
+        match context.display.ask(&question) {
+            Some(true) => {}
+            Some(false) => return Ok(1),
+            None => bail!("nothing was rolled back: there is no terminal to ask on\n  help: add --yes"),
+        }
+    }
+    let fleet = context.fleet(&store)?;
+    let progress = context.display.hosts();
+    let to = options.to.map_or(RollbackTarget::Previous, RollbackTarget::Number);
+    let reports = in_parallel(&hosts, &agents, false, |host, agent| {
+        let listener = |event: cairn_fleet::Event| progress.on(&event);
+        fleet.rollback(host, agent, to, options.message.as_deref(), options.confirm_within, &listener)
+    });
+    finish(context, reports)
+}

@@ -1,0 +1,130 @@
+//! What most commands need, made when first asked for.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
+use cairn_fleet::Fleet;
+use cairn_formats::{Platform, StorePath};
+use cairn_machine::{MachineSpec, Machines};
+use cairn_realise::{Mirrored, Realised, Realiser};
+use cairn_recipe::graph::Source;
+use cairn_recipe::plan::{self, Planned, Programs};
+use cairn_recipe::project::Host;
+use cairn_recipe::{Lock, Project};
+use cairn_store::Store;
+use cairn_transport::Options;
+
+use crate::arguments::Global;
+use crate::display::Display;
+use crate::programs;
+
+pub struct Context {
+    pub display: Display,
+    project_dir: Option<PathBuf>,
+    store_root: Option<PathBuf>,
+}
+
+impl Context {
+    pub fn new(global: &Global) -> Result<Self> {
+        Ok(Self {
+            display: Display::new(global.json, global.quiet),
+            project_dir: global.project.clone(),
+            store_root: global.store.clone(),
+        })
+    }
+
+    pub fn project(&self) -> Result<Project> {
+        Ok(Project::find(self.project_dir.as_deref())?)
+    }
+
+    pub fn store(&self) -> Result<Store> {
+        let root = match &self.store_root {
+            Some(root) => std::path::absolute(root).context("cannot find the current folder")?,
+            None => Store::default_root()?,
+        };
+        Ok(Store::open(&root)?)
+    }
+
+    pub fn mirrors(&self, project: &Project) -> Mirrors {
+        let mirrors = &project.config.mirrors;
+        Mirrors::discover(&MirrorsConfig {
+            debian: mirrors.debian.clone(),
+            debian_security: mirrors.debian_security.clone(),
+            pypi: mirrors.pypi.clone(),
+        })
+    }
+
+    /// Downloads wait beside the store until they are complete.
+    pub fn fetcher(&self, store: &Store) -> Result<Fetcher> {
+        Ok(Fetcher::new(&store.root().join("nix/var/cairn/downloads"))?)
+    }
+
+    /// Runs `work` with a realiser over the store.
+    pub fn with_realiser<T>(
+        &self,
+        project: &Project,
+        store: &Store,
+        jobs: usize,
+        work: impl FnOnce(&Realiser) -> Result<T>,
+    ) -> Result<T> {
+        let fetcher = self.fetcher(store)?;
+        let mirrors = self.mirrors(project);
+        let wheel = |package: &str, source: &Source| -> Result<Vec<String>, FetchError> {
+            cairn_lock::pypi::locate_wheel(&fetcher, &mirrors, package, &source.file, &source.sha256)
+        };
+        let locate = Mirrored { mirrors: &mirrors, wheel: &wheel };
+        work(&Realiser { store, fetcher: &fetcher, locate: &locate, builder: programs::builder()?, jobs })
+    }
+
+    /// Builds a host's closure.
+    pub fn build_host(&self, project: &Project, store: &Store, host: &Host) -> Result<Realised> {
+        let planned = self.plan_host(project, host)?;
+        self.realise(project, store, &planned, &format!("hosts.{}", host.name))
+    }
+
+    pub fn plan_host(&self, project: &Project, host: &Host) -> Result<Planned> {
+        let mut images = std::collections::BTreeMap::new();
+        for name in plan::images_of(&host.definition) {
+            let image = project.image(name)?;
+            let lock: Lock = project.lock(&image)?;
+            images.insert(name.to_owned(), (image, lock));
+        }
+        let programs = Programs { agent: programs::agent(host.definition.platform)? };
+        Ok(plan::host(host, &images, &programs)?)
+    }
+
+    /// The agent alone, for commands that only talk to a host.
+    pub fn agent(&self, project: &Project, store: &Store, platform: Platform) -> Result<StorePath> {
+        let planned = plan::agent(&Programs { agent: programs::agent(platform)? });
+        Ok(self.realise(project, store, &planned, "agent")?.path)
+    }
+
+    fn realise(&self, project: &Project, store: &Store, planned: &Planned, what: &str) -> Result<Realised> {
+        self.with_realiser(project, store, 0, |realiser| {
+            let progress = self.display.build(what);
+            let realised = realiser.realise(planned, planned.target, &|event| progress.on(&event))?;
+            store.set_root(what, &realised.path)?;
+            Ok(realised)
+        })
+    }
+
+    pub fn fleet<'a>(&self, store: &'a Store) -> Result<Fleet<'a>> {
+        Ok(Fleet {
+            store,
+            machines: Machines::default_state()?,
+            machine: MachineSpec::default(),
+            options: Options::default(),
+            operator: operator(),
+        })
+    }
+}
+
+/// `user@machine`, as the hosts record it.
+fn operator() -> String {
+    let user =
+        ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let user = user.unwrap_or_else(|| format!("uid-{}", nix::unistd::getuid()));
+    let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{user}@{machine}")
+}

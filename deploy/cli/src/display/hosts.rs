@@ -1,0 +1,105 @@
+//! Hosts as they are switched: plans, the steps of an activation, what went wrong.
+
+use cairn_fleet::{Change, Event, Plan};
+use cairn_protocol::{ActivationEvent, Problem, ServiceState};
+
+use super::size;
+
+/// Shows the events of hosts, one line each, with the host's name in front.
+pub struct HostProgress {
+    quiet: bool,
+}
+
+impl HostProgress {
+    pub fn new(quiet: bool, _terminal: bool) -> Self {
+        Self { quiet }
+    }
+
+    pub fn on(&self, event: &Event) {
+        if self.quiet {
+            return;
+        }
+        if let Some((host, text)) = describe(event) {
+            eprintln!("{host}: {text}");
+        }
+    }
+}
+
+fn describe<'a>(event: &'a Event) -> Option<(&'a str, String)> {
+    Some(match event {
+        Event::Machine { host, text } => (host, text.clone()),
+        Event::Connected { host, bootstrapped: true } => (host, "connected, agent sent along".to_owned()),
+        Event::Connected { .. } | Event::Copying { .. } => return None,
+        Event::Copied { host, bytes, files } => (host, format!("copied {files} files, {} sent", size(*bytes))),
+        Event::Activation { host, line } => (host, activation(&line.event)?),
+    })
+}
+
+fn activation(event: &ActivationEvent) -> Option<String> {
+    Some(match event {
+        ActivationEvent::Step { step } => step.text().to_owned(),
+        ActivationEvent::Service { service, state, detail, .. } => {
+            let state = match state {
+                ServiceState::Unchanged => return None,
+                ServiceState::Starting => "starting",
+                ServiceState::Started => "started",
+                ServiceState::Healthy => "healthy",
+                ServiceState::Unhealthy => "not healthy",
+                ServiceState::Failed => "failed",
+                ServiceState::Draining => "finishing its requests",
+                ServiceState::Stopped => "stopped",
+            };
+            let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
+            format!("  {service}: {state}{detail}")
+        }
+        ActivationEvent::Note { text } => text.clone(),
+        ActivationEvent::Problem { problem } => format!("problem: {}", problem.message),
+        ActivationEvent::Started { .. }
+        | ActivationEvent::AwaitingConfirmation { .. }
+        | ActivationEvent::Confirmed { .. }
+        | ActivationEvent::Ended { .. } => return None,
+    })
+}
+
+/// A plan for people.
+pub fn plan(plan: &Plan) -> String {
+    let from = plan.current.map_or("no generation".to_owned(), |n| format!("generation {n}"));
+    let mut text = format!("{}: {from} → {}\n", plan.host, plan.closure.name());
+    for (service, change) in &plan.services {
+        let (sign, words) = match change {
+            Change::Unchanged => (' ', "unchanged"),
+            Change::New => ('+', "new"),
+            Change::ReplaceBeside => ('~', "replaced beside the old one, nothing dropped"),
+            Change::Restart => ('~', "restarted, its sockets stay open"),
+            Change::Removed => ('-', "removed"),
+            Change::Unknown => ('?', "not known: the live closure is not in this store"),
+        };
+        text.push_str(&format!("  {sign} {service}: {words}\n"));
+    }
+    if plan.missing_paths > 0 {
+        let paths = plan.missing_paths;
+        text.push_str(&format!("  {paths} store paths to bring up to date, {} unpacked\n", size(plan.missing_bytes)));
+    }
+    text
+}
+
+/// The evidence that a host kept.
+pub fn problem(problem: &Problem) -> String {
+    let mut text = String::new();
+    if let Some(unit) = &problem.unit {
+        text.push_str(&format!("  unit: {unit}\n"));
+    }
+    if let Some(health) = &problem.health {
+        text.push_str(&format!("  last health answer: {health}\n"));
+    }
+    if !problem.log.is_empty() {
+        text.push_str("  last log lines:\n");
+        for line in &problem.log {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    if let Some(advice) = &problem.advice {
+        text.push_str(&format!("  help: {advice}\n"));
+    }
+    text
+}

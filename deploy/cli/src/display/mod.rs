@@ -1,0 +1,85 @@
+//! What people see. Results on standard output; progress, plans and errors on standard error.
+//! On a terminal progress is drawn in place; in a pipe it is plain lines.
+
+mod build;
+mod hosts;
+mod table;
+
+use std::io::{IsTerminal as _, Write as _};
+
+pub use build::{BuildProgress, size};
+pub use hosts::{HostProgress, plan, problem};
+pub use table::table;
+
+/// How this run talks.
+#[derive(Debug, Clone, Copy)]
+pub struct Display {
+    pub json: bool,
+    quiet: bool,
+    terminal: bool,
+}
+
+impl Display {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Self { json, quiet, terminal: std::io::stderr().is_terminal() && !dumb }
+    }
+
+    /// Progress of one target's build.
+    pub fn build(&self, what: &str) -> BuildProgress {
+        BuildProgress::new(what, self.quiet, self.terminal)
+    }
+
+    /// Progress of hosts, all at once.
+    pub fn hosts(&self) -> HostProgress {
+        HostProgress::new(self.quiet, self.terminal)
+    }
+
+    /// Prints a result: `value` with `--json`, else `text`.
+    pub fn result(&self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let written = if self.json {
+            serde_json::to_writer(&mut out, value).map_err(Into::into).and_then(|()| writeln!(out))
+        } else {
+            let text = text();
+            if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) }
+        };
+        match written {
+            // Whoever read has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// A line about what is going on.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// Asks on the terminal. Without one nobody can answer: `None`.
+    pub fn ask(&self, question: &str) -> Option<bool> {
+        if !std::io::stdin().is_terminal() || !self.terminal {
+            return None;
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// An error with its causes, the way all of them are shown.
+pub fn error(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Some errors repeat their cause in their own text.
+        if !last.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        last = text;
+    }
+}

@@ -1,0 +1,54 @@
+//! `deploy`: reads arguments, shows progress, prints results. What it does lies in other crates.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 failed,
+//! nothing changed; 2 usage; 3 failed and reverted; 4 some hosts failed; 5 locked by another.
+
+mod arguments;
+mod commands;
+mod context;
+mod display;
+mod programs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DEPLOY_LOG").unwrap_or_default())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            display::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    // These need neither a project nor a store.
+    match &arguments.command {
+        Command::Completions { shell } => return Ok(commands::shell::completions(*shell)),
+        Command::Man { dir } => return commands::shell::manual(dir.as_deref()),
+        _ => {}
+    }
+    let context = Context::new(&arguments.global)?;
+    match &arguments.command {
+        Command::Lock(options) => commands::lock::run(&context, options),
+        Command::Build(options) => commands::build::run(&context, options),
+        Command::Switch(options) => commands::switch::run(&context, options),
+        Command::Rollback(options) => commands::rollback::run(&context, options),
+        Command::Generations(options) => commands::generations::run(&context, options),
+        Command::Status(options) => commands::status::run(&context, options),
+        Command::Machine(action) => commands::machine::run(&context, action),
+        Command::Store(action) => commands::store::run(&context, action),
+        Command::Plan(action) => commands::plan::run(&context, action),
+        Command::Completions { .. } | Command::Man { .. } => Ok(0),
+    }
+}

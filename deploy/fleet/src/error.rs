@@ -1,0 +1,46 @@
+//! Why a host could not be worked on.
+
+use std::path::PathBuf;
+
+use cairn_machine::MachineError;
+use cairn_protocol::Problem;
+use cairn_store::StoreError;
+use cairn_transport::TransportError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("host `{host}` is not running\n  help: start it with `deploy machine start {host}`")]
+    NotRunning { host: String },
+    #[error("the host closure {} does not read: {message}\n  help: build it again with `deploy build hosts`", file.display())]
+    Closure { file: PathBuf, message: String },
+    #[error("{host}: {}", problem.message)]
+    Refused { host: String, problem: Box<Problem> },
+    #[error("{host}: {} — back on {}", problem.message, generation.map_or("no generation".to_owned(), |g| format!("generation {g}")))]
+    Reverted { host: String, generation: Option<u64>, problem: Box<Problem> },
+    #[error("{host}: {} — and going back failed as well\n  help: log in and look: `journalctl -u 'cairn-*'`", problem.message)]
+    Broken { host: String, problem: Box<Problem> },
+    #[error("{host}: the agent answered something else than was asked: {answer}")]
+    Answer { host: String, answer: String },
+}
+
+impl FleetError {
+    /// The host's own account of what went wrong, with log lines.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused { problem, .. } | Self::Reverted { problem, .. } | Self::Broken { problem, .. } => {
+                Some(problem)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Refused { failure, .. }) if failure.is_locked())
+    }
+}

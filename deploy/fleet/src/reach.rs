@@ -1,0 +1,164 @@
+//! From a host of the project to a session with its agent.
+
+use std::path::PathBuf;
+
+use cairn_formats::StorePath;
+use cairn_machine::{MachineSpec, Machines, State};
+use cairn_protocol::{Request, Response};
+use cairn_recipe::project::Host;
+use cairn_store::Store;
+use cairn_transport::{Agent, HostKey, Options, Session, Target, TransportError};
+
+use crate::FleetError;
+use crate::report::{Endpoint, StatusEntry};
+use crate::switch::{Event, Listener};
+
+/// What working on hosts needs.
+pub struct Fleet<'a> {
+    pub store: &'a Store,
+    /// Where machines of this computer keep their state; opened when a host is one.
+    pub machines: PathBuf,
+    /// How machines of this computer are made.
+    pub machine: MachineSpec,
+    pub options: Options,
+    /// `user@machine`, for the hosts' records.
+    pub operator: String,
+}
+
+/// A host with the way to it found out.
+#[derive(Debug)]
+pub struct Reached {
+    pub target: Target,
+    /// The address at which the host's services answer.
+    pub address: String,
+}
+
+impl Fleet<'_> {
+    /// Finds the way to a host; a machine of this computer is started if `start` says so.
+    pub fn reach(&self, host: &Host, start: bool, listener: &Listener) -> Result<Reached, FleetError> {
+        if let Some(ssh) = &host.definition.ssh {
+            let mut target = Target::new(&host.name, &ssh.address);
+            target.user = ssh.user.clone();
+            target.port = ssh.port;
+            target.identity = ssh.identity.as_ref().map(PathBuf::from);
+            target.host_key = ssh.host_key.as_deref().map(HostKey::parse).transpose()?;
+            return Ok(Reached { target, address: ssh.address.clone() });
+        }
+        let machines = Machines::new(self.machines.clone())?;
+        let machine = if start {
+            machines.ensure_running(&host.name, &self.machine, &|event| {
+                listener(Event::Machine { host: &host.name, text: event.to_string() });
+            })?
+        } else {
+            let found = machines.list()?.into_iter().find(|m| m.name == host.name && m.state == State::Running);
+            found.ok_or_else(|| FleetError::NotRunning { host: host.name.clone() })?
+        };
+        let address = machine.address.to_string();
+        let mut target = Target::new(&host.name, &address);
+        target.user = Some("root".to_owned());
+        target.port = Some(machine.ssh_port);
+        target.identity = Some(machine.identity.clone());
+        target.host_key = Some(HostKey::parse(&machine.host_key)?);
+        Ok(Reached { target, address })
+    }
+
+    /// A session with the host's agent, which is brought along if need be.
+    pub fn connect(&self, host: &Host, reached: &Reached, agent: &StorePath) -> Result<Session, FleetError> {
+        let agent = Agent {
+            store_path: agent.clone(),
+            file: self.store.physical(agent).join(cairn_closure::layout::AGENT_PROGRAM),
+            platform: host.definition.platform,
+        };
+        Ok(Session::open(&reached.target, &agent, &self.options)?)
+    }
+
+    /// What the host runs. A host that cannot be asked gets an entry that says why.
+    pub fn status(&self, host: &Host, agent: &StorePath, listener: &Listener) -> StatusEntry {
+        let asked = self.reach(host, false, listener).and_then(|reached| {
+            let mut session = self.connect(host, &reached, agent)?;
+            match session.request(&Request::Status, &mut |_| ())? {
+                Response::Status { status } => Ok((reached.address, status)),
+                other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+            }
+        });
+        match asked {
+            Ok((address, status)) => StatusEntry {
+                name: host.name.clone(),
+                generation: status.generation.as_ref().map(|g| g.number),
+                since: status.since.map(rfc3339),
+                health: serde_json::to_value(status.health)
+                    .ok()
+                    .and_then(|v| v.as_str().map(str::to_owned))
+                    .unwrap_or_default(),
+                endpoints: (status.endpoints.iter())
+                    .map(|e| Endpoint { service: e.service.clone(), url: url(&address, e) })
+                    .collect(),
+                services: status.services,
+                activation: status.activation.map(|a| a.to_string()),
+                error: None,
+            },
+            Err(error) => StatusEntry {
+                name: host.name.clone(),
+                generation: None,
+                since: None,
+                health: match &error {
+                    FleetError::NotRunning { .. } => "stopped",
+                    FleetError::Transport(TransportError::Ssh { .. }) => "unreachable",
+                    _ => "unknown",
+                }
+                .to_owned(),
+                endpoints: Vec::new(),
+                services: Vec::new(),
+                activation: None,
+                error: Some(error.to_string()),
+            },
+        }
+    }
+}
+
+fn url(address: &str, endpoint: &cairn_protocol::Endpoint) -> String {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    format!("{}://{host}:{}{}", endpoint.scheme, endpoint.port, endpoint.path)
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC, with the civil calendar by H. Hinnant's algorithm
+/// ("chrono-compatible low-level date algorithms").
+pub fn rfc3339(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_date_prints_them() {
+        // date -u -d @N +%FT%TZ
+        for (seconds, wanted) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_000_000, "2026-11-18T11:06:40Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), wanted);
+        }
+    }
+
+    #[test]
+    fn addresses_of_both_kinds_make_urls() {
+        let endpoint =
+            cairn_protocol::Endpoint { service: "x".into(), scheme: "http".into(), port: 8080, path: "/".into() };
+        assert_eq!(url("10.0.0.1", &endpoint), "http://10.0.0.1:8080/");
+        assert_eq!(url("fe80::1", &endpoint), "http://[fe80::1]:8080/");
+    }
+}

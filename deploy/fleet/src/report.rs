@@ -1,0 +1,102 @@
+//! What became of each host, for people and for programs.
+
+use serde::Serialize;
+
+use crate::FleetError;
+
+/// How a switch or rollback of one host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Switched,
+    RolledBack,
+    Unchanged,
+    /// Failed with nothing changed.
+    Failed,
+    /// Failed and went back by itself.
+    Reverted,
+    /// Failed, and a person must look.
+    Broken,
+    /// Somebody else holds the host.
+    Locked,
+}
+
+impl Outcome {
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Switched | Self::RolledBack | Self::Unchanged)
+    }
+
+    pub fn of(error: &FleetError) -> Self {
+        match error {
+            FleetError::Reverted { .. } => Self::Reverted,
+            FleetError::Broken { .. } => Self::Broken,
+            other if other.is_locked() => Self::Locked,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The exit code of a command that worked on one host.
+    const fn exit_code(self) -> u8 {
+        match self {
+            Self::Switched | Self::RolledBack | Self::Unchanged => 0,
+            Self::Failed => 1,
+            Self::Reverted | Self::Broken => 3,
+            Self::Locked => 5,
+        }
+    }
+}
+
+/// The result of `deploy switch` and `deploy rollback` for one host.
+#[derive(Debug, Serialize)]
+pub struct HostReport {
+    pub name: String,
+    pub outcome: Outcome,
+    /// The generation that is live now.
+    pub generation: Option<u64>,
+    /// The one that was live before.
+    pub previous: Option<u64>,
+    /// Whether the host runs something else than before.
+    pub changed: bool,
+    /// Over the connection, after compression.
+    pub bytes_sent: u64,
+    pub seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Last log lines of the unit that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    #[serde(skip)]
+    pub failure: Option<FleetError>,
+}
+
+/// 0 when all is well; the one host's own code; 4 when some of several hosts failed.
+pub fn exit_code(reports: &[HostReport]) -> u8 {
+    match reports {
+        [one] => one.outcome.exit_code(),
+        many if many.iter().all(|r| r.outcome.is_success()) => 0,
+        _ => 4,
+    }
+}
+
+/// One host in `deploy status`.
+#[derive(Debug, Serialize)]
+pub struct StatusEntry {
+    pub name: String,
+    pub generation: Option<u64>,
+    /// RFC 3339.
+    pub since: Option<String>,
+    pub health: String,
+    pub endpoints: Vec<Endpoint>,
+    pub services: Vec<cairn_protocol::ServiceStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Where a service answers, seen from this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    pub service: String,
+    pub url: String,
+}

@@ -1,0 +1,249 @@
+//! One host through a switch or a rollback.
+//!
+//! Copy, then a trial on the host, then a *fresh* connection that confirms it: a generation that
+//! breaks the way to the host cannot be confirmed and goes back by itself.
+
+use std::time::Instant;
+
+use cairn_formats::StorePath;
+use cairn_protocol::{
+    ActivationId, ActivationRequest, Goal, Outcome as Ended, Request, Response, RollbackTarget, Stamped, SwitchEnd,
+};
+use cairn_recipe::project::Host;
+use cairn_transport::{CopyProgress, Session, copy_closure};
+
+use crate::plan::{Plan, agent_of};
+use crate::report::{HostReport, Outcome};
+use crate::{Fleet, FleetError, Reached};
+
+/// What happens meanwhile.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A machine of this computer is being brought up.
+    Machine {
+        host: &'a str,
+        text: String,
+    },
+    Connected {
+        host: &'a str,
+        bootstrapped: bool,
+    },
+    Copying {
+        host: &'a str,
+        bytes: u64,
+    },
+    Copied {
+        host: &'a str,
+        bytes: u64,
+        files: u64,
+    },
+    Activation {
+        host: &'a str,
+        line: &'a Stamped,
+    },
+}
+
+pub type Listener<'a> = dyn Fn(Event<'_>) + Sync + 'a;
+
+/// Decides, with the plan in view, whether a host is changed. `false` leaves it as it is.
+pub type Confirmation<'a> = dyn Fn(&Plan) -> bool + Sync + 'a;
+
+/// How far a host got, for the report.
+#[derive(Default)]
+struct Course {
+    previous: Option<u64>,
+    bytes_sent: u64,
+}
+
+impl Fleet<'_> {
+    /// Makes `closure` live on the host.
+    pub fn switch(
+        &self,
+        host: &Host,
+        closure: &StorePath,
+        reason: Option<&str>,
+        confirm_within: u32,
+        agree: &Confirmation,
+        listener: &Listener,
+    ) -> HostReport {
+        let start = Instant::now();
+        let mut course = Course::default();
+        let ended = self.try_switch(host, closure, reason, confirm_within, agree, listener, &mut course);
+        report(host, start, course, Outcome::Switched, ended)
+    }
+
+    /// Makes an earlier generation live again.
+    pub fn rollback(
+        &self,
+        host: &Host,
+        agent: &StorePath,
+        to: RollbackTarget,
+        reason: Option<&str>,
+        confirm_within: u32,
+        listener: &Listener,
+    ) -> HostReport {
+        let start = Instant::now();
+        let mut course = Course::default();
+        let ended = self.reach(host, false, listener).and_then(|reached| {
+            let session = self.connect(host, &reached, agent)?;
+            course.previous = session.hello().current.as_ref().map(|g| g.number);
+            let request = Request::Rollback {
+                to,
+                operator: self.operator.clone(),
+                reason: reason.map(str::to_owned),
+                confirm_within,
+            };
+            self.activate(host, &reached, agent, session, &request, listener)
+        });
+        report(host, start, course, Outcome::RolledBack, ended)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn try_switch(
+        &self,
+        host: &Host,
+        closure: &StorePath,
+        reason: Option<&str>,
+        confirm_within: u32,
+        agree: &Confirmation,
+        listener: &Listener,
+        course: &mut Course,
+    ) -> Result<Ended, FleetError> {
+        let agent = agent_of(self.store, closure)?;
+        let reached = self.reach(host, true, listener)?;
+        let mut session = self.connect(host, &reached, &agent)?;
+        listener(Event::Connected { host: &host.name, bootstrapped: session.bootstrapped() });
+        let current = session.hello().current.clone();
+        course.previous = current.as_ref().map(|g| g.number);
+        if let Some(current) = current.filter(|g| g.closure == *closure && session.hello().host.activation.is_none()) {
+            return Ok(Ended::Unchanged { generation: current.number });
+        }
+        let paths = self.store.closure(std::slice::from_ref(closure))?;
+        let plan = Plan::new(self.store, &host.name, session.hello(), closure, &paths)?;
+        if !agree(&plan) {
+            let problem = cairn_protocol::Problem {
+                step: cairn_protocol::Step::Preflight,
+                message: "not switched: the plan was not agreed to".to_owned(),
+                advice: None,
+                service: None,
+                unit: None,
+                log: Vec::new(),
+                health: None,
+            };
+            return Ok(Ended::Refused { problem });
+        }
+        let progress = Copying { host: &host.name, listener };
+        let copied = copy_closure(&mut session, self.store, &paths, &progress)?;
+        course.bytes_sent = copied.bytes_sent;
+        listener(Event::Copied { host: &host.name, bytes: copied.bytes_sent, files: copied.files_sent });
+        let request = Request::Switch(ActivationRequest {
+            closure: closure.clone(),
+            goal: Goal::Switch,
+            operator: self.operator.clone(),
+            reason: reason.map(str::to_owned),
+            confirm_within,
+        });
+        self.activate(host, &reached, &agent, session, &request, listener)
+    }
+
+    /// Asks for an activation and sees it through to its end.
+    fn activate(
+        &self,
+        host: &Host,
+        reached: &Reached,
+        agent: &StorePath,
+        mut session: Session,
+        request: &Request,
+        listener: &Listener,
+    ) -> Result<Ended, FleetError> {
+        let mut seen = 0;
+        let (id, end) = self.ask(host, &mut session, request, &mut seen, listener)?;
+        session.close();
+        if let SwitchEnd::Ended(outcome) = end {
+            return Ok(outcome);
+        }
+        let mut fresh = self.connect(host, reached, agent)?;
+        let confirm = Request::Confirm { id, operator: self.operator.clone() };
+        match self.ask(host, &mut fresh, &confirm, &mut seen, listener)? {
+            (_, SwitchEnd::Ended(outcome)) => Ok(outcome),
+            (id, other) => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{id}: {other:?}") }),
+        }
+    }
+
+    /// The host tells an activation's events from the start each time; the first `seen` of them
+    /// were passed on before.
+    fn ask(
+        &self,
+        host: &Host,
+        session: &mut Session,
+        request: &Request,
+        seen: &mut usize,
+        listener: &Listener,
+    ) -> Result<(ActivationId, SwitchEnd), FleetError> {
+        let mut told = 0;
+        let response = session.request(request, &mut |event| {
+            if let cairn_protocol::Event::Activation { line, .. } = &event {
+                told += 1;
+                if told > *seen {
+                    listener(Event::Activation { host: &host.name, line });
+                }
+            }
+        })?;
+        *seen = told;
+        match response {
+            Response::Switch { id, end } => Ok((id, end)),
+            other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+        }
+    }
+}
+
+struct Copying<'a> {
+    host: &'a str,
+    listener: &'a Listener<'a>,
+}
+
+impl CopyProgress for Copying<'_> {
+    fn sent(&self, bytes: u64) {
+        (self.listener)(Event::Copying { host: self.host, bytes });
+    }
+}
+
+fn report(
+    host: &Host,
+    start: Instant,
+    course: Course,
+    success: Outcome,
+    ended: Result<Ended, FleetError>,
+) -> HostReport {
+    let name = host.name.clone();
+    let boxed = Box::new;
+    let (outcome, generation, failure) = match ended {
+        Ok(Ended::Committed { generation, .. }) => (success, Some(generation), None),
+        Ok(Ended::Unchanged { generation }) => (Outcome::Unchanged, Some(generation), None),
+        Ok(Ended::Refused { problem }) => (
+            Outcome::Failed,
+            course.previous,
+            Some(FleetError::Refused { host: name.clone(), problem: boxed(problem) }),
+        ),
+        Ok(Ended::Reverted { generation, problem }) => {
+            let error = FleetError::Reverted { host: name.clone(), generation, problem: boxed(problem) };
+            (Outcome::Reverted, generation, Some(error))
+        }
+        Ok(Ended::Broken { problem }) => {
+            (Outcome::Broken, None, Some(FleetError::Broken { host: name.clone(), problem: boxed(problem) }))
+        }
+        Err(error) => (Outcome::of(&error), course.previous, Some(error)),
+    };
+    HostReport {
+        outcome,
+        generation,
+        previous: course.previous,
+        changed: matches!(outcome, Outcome::Switched | Outcome::RolledBack),
+        bytes_sent: course.bytes_sent,
+        seconds: start.elapsed().as_secs_f64(),
+        error: failure.as_ref().map(ToString::to_string),
+        log: failure.as_ref().and_then(FleetError::problem).map(|p| p.log.clone()).unwrap_or_default(),
+        failure,
+        name,
+    }
+}
