@@ -1,0 +1,1 @@
+"""The Spirit Tours API."""
