@@ -1,0 +1,154 @@
+//! A copy of the repository's project that a test may change, and the machine of its host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::run::{Ran, programs, run};
+use crate::state;
+
+/// A project folder with the repository's images and one host that is a machine.
+pub struct Project {
+    dir: TempDir,
+    store: PathBuf,
+    _own_store: Option<TempDir>,
+}
+
+impl Project {
+    /// Over the store that all tests share.
+    pub fn with_shared_store() -> Self {
+        Self::over(state().join("store"), None)
+    }
+
+    /// Over an empty store of its own.
+    pub fn with_fresh_store() -> Self {
+        let own = TempDir::new_in(state()).expect("a folder for a store");
+        Self::over(own.path().join("store"), Some(own))
+    }
+
+    fn over(store: PathBuf, own_store: Option<TempDir>) -> Self {
+        let dir = TempDir::new().expect("a folder for a project");
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        copy(&repository.join("images"), &dir.path().join("images"));
+        copy(&repository.join("hosts"), &dir.path().join("hosts"));
+        fs::copy(repository.join("deploy.toml"), dir.path().join("deploy.toml")).expect("the project file");
+        Self { dir, store, _own_store: own_store }
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
+    /// Changes a file; `from` must be in it.
+    #[track_caller]
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(text.contains(from), "{file} does not hold {from:?}");
+        fs::write(&path, text.replacen(from, to, 1)).expect("a writable project");
+    }
+
+    /// The command, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(programs().join("deploy"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("DEPLOY_STORE", &self.store)
+            .env("XDG_STATE_HOME", state())
+            .env_remove("DEPLOY_PROJECT");
+        command
+    }
+
+    pub fn deploy(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    /// Gives the project's one host this name, so that tests and demonstrations do not meet.
+    pub fn machine(&self, name: &'static str) -> Machine<'_> {
+        fs::rename(self.path("hosts/local.toml"), self.path(&format!("hosts/{name}.toml")))
+            .expect("the host's definition");
+        let machine = Machine { project: self, name };
+        machine.remove();
+        machine
+    }
+}
+
+/// The machine of a project's host; removed with this value, also when a test fails.
+pub struct Machine<'a> {
+    project: &'a Project,
+    pub name: &'static str,
+}
+
+impl Machine<'_> {
+    pub fn remove(&self) -> Ran {
+        self.project.deploy(&["machine", "remove", self.name])
+    }
+
+    /// Address of a service's endpoint, as `deploy status` tells it.
+    #[track_caller]
+    pub fn url(&self, service: &str) -> String {
+        let status = self.project.deploy(&["status", self.name, "--json"]).ok().json();
+        let endpoints = status["hosts"][0]["endpoints"].as_array().cloned().unwrap_or_default();
+        let found = endpoints.iter().find(|e| e["service"] == service);
+        let url = found.unwrap_or_else(|| panic!("no endpoint of {service}: {status}"))["url"].as_str();
+        url.expect("a URL").trim_end_matches('/').to_owned()
+    }
+
+    /// The machine as its crate sees it.
+    pub fn inner(&self) -> cairn_machine::Machine {
+        self.machines().get(self.name).expect("a machine that was started")
+    }
+
+    pub fn machines(&self) -> cairn_machine::Machines {
+        cairn_machine::Machines::new(state().join("cairn/machines")).expect("a folder for machines")
+    }
+
+    /// Runs a command line on the machine, as root, over ssh.
+    pub fn ssh(&self, line: &str) -> Ran {
+        let machine = self.inner();
+        let known = TempDir::new().expect("a folder");
+        let known_hosts = known.path().join("known_hosts");
+        fs::write(&known_hosts, format!("{} {}\n", machine.address, machine.host_key)).expect("a file");
+        run(Command::new("ssh")
+            .args(["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"])
+            .arg("-o")
+            .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
+            .arg("-i")
+            .arg(&machine.identity)
+            .arg(format!("root@{}", machine.address))
+            .arg(line))
+    }
+}
+
+impl Drop for Machine<'_> {
+    fn drop(&mut self) {
+        let removed = self.remove();
+        if removed.code != 0 && !std::thread::panicking() {
+            panic!("the machine was not removed: {removed:?}");
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder of the repository") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if name == "__pycache__" {
+            continue;
+        }
+        match entry.file_type().expect("a type") {
+            kind if kind.is_dir() => copy(&entry.path(), &to.join(name)),
+            _ => {
+                fs::copy(entry.path(), to.join(name)).expect("a copy");
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Bad input: an error with place, value and remedy; nothing changed.
+
+use std::fs;
+
+use cairn_tests::Project;
+
+#[test]
+fn mistakes_in_definitions_are_named_with_their_place() {
+    let project = Project::with_shared_store();
+    let api = "images/api/image.toml";
+    for (from, to, said) in [
+        (
+            "interpreter =",
+            "interpretor =",
+            &["image.toml:", "unknown field `interpretor`", "did you mean `interpreter`?"][..],
+        ),
+        ("user = \"app\"", "user = \"apq\"", &["image.user", "`apq`", "did you mean `app`?"]),
+        (
+            "platforms = [\"linux/amd64\"",
+            "platforms = [\"linux/x86\"",
+            &["image.toml:2:", "`linux/x86` is not a platform"],
+        ),
+    ] {
+        let text = fs::read_to_string(project.path(api)).expect("a definition");
+        project.edit(api, from, to);
+        project.deploy(&["build", "images.api"]).fails(1, said);
+        fs::write(project.path(api), text).expect("a writable project");
+    }
+    project.edit("hosts/local.toml", "replicas = 3", "replica = 3");
+    project
+        .deploy(&["switch", "local", "--yes"])
+        .fails(1, &["local.toml:", "unknown field `replica`", "did you mean `replicas`?"]);
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_known_one() {
+    let project = Project::with_shared_store();
+    project.deploy(&["build", "images.apj"]).fails(1, &["no image `apj`", "did you mean `api`?"]);
+    project.deploy(&["switch", "locol"]).fails(1, &["no host `locol`", "did you mean `local`?"]);
+    project.deploy(&["build", "api"]).fails(1, &["`api` is not a target", "images.NAME"]);
+    project.deploy(&["bild"]).fails(2, &["bild"]);
+    project.deploy(&["status", "--project", "/nonexistent"]).fails(1, &["no `deploy.toml`", "--project DIR"]);
+    project.edit("hosts/local.toml", "image = \"proxy\"", "image = \"prox\"");
+    project.deploy(&["build", "hosts.local"]).fails(1, &["no image `prox`", "did you mean `proxy`?"]);
+}
+
+#[test]
+fn a_lock_must_match_and_must_not_be_tampered_with() {
+    let project = Project::with_shared_store();
+    project.edit("images/proxy/image.toml", "\"busybox\"", "\"busybox\", \"curl\"");
+    project.deploy(&["build", "images.proxy"]).fails(1, &["image.lock", "deploy lock images.proxy"]);
+    project.edit("images/proxy/image.toml", ", \"curl\"", "");
+
+    let lock = project.path("images/proxy/image.lock");
+    let text = fs::read_to_string(&lock).expect("a lock");
+    fs::write(&lock, text.replacen("pool = \"pool/", "pool = \"../pool/", 1)).expect("a writable project");
+    project.deploy(&["build", "images.proxy"]).fails(1, &["image.lock", "not a plain path"]);
+    fs::remove_file(&lock).expect("a lock to remove");
+    project.deploy(&["build", "images.proxy"]).fails(1, &["has no lock", "deploy lock images.proxy"]);
+}
+
+/// A store of its own and a mirror in a folder: what a package mirror can do wrong.
+#[test]
+fn a_package_that_is_gone_or_has_other_bytes_is_refused() {
+    let project = Project::with_fresh_store();
+    let mirror = project.path("mirror");
+    fs::create_dir_all(&mirror).expect("a folder");
+    let url = format!("file://{}", mirror.display());
+    let settings = format!("[mirrors]\ndebian = [\"{url}\"]\ndebian-security = [\"{url}\"]\n");
+    fs::write(project.path("deploy.toml"), settings).expect("a writable project");
+
+    let gone = project.deploy(&["build", "images.proxy"]).fails(1, &["package", "gone", "deploy lock"]);
+    assert!(!gone.stderr.contains("panicked"));
+
+    let lock = fs::read_to_string(project.path("images/proxy/image.lock")).expect("a lock");
+    let sizes = lock.lines().filter_map(|l| l.strip_prefix("size = ")).map(|n| n.parse::<usize>().expect("a size"));
+    let pools = lock.lines().filter_map(|l| l.strip_prefix("pool = \"")).map(|l| l.trim_end_matches('"'));
+    for (pool, size) in pools.zip(sizes) {
+        let file = mirror.join(pool);
+        fs::create_dir_all(file.parent().expect("a folder above")).expect("a folder");
+        fs::write(file, vec![b'x'; size]).expect("a file");
+    }
+    project.deploy(&["build", "images.proxy"]).fails(1, &["other content than expected", "sha256"]);
+    let valid = project.deploy(&["store", "verify"]).ok();
+    assert!(valid.stdout.contains("whole"), "{valid:?}");
+}
+
+/// A disk that fills up in the middle of a build: an error, and nothing half-made.
+#[test]
+fn a_full_disk_ends_a_build_with_an_error_and_a_whole_store() {
+    let project = Project::with_shared_store();
+    let dir = tempfile::tempdir().expect("a folder");
+    let mount = Mount::tmpfs(dir.path(), "size=24m");
+    let root = dir.path().join("store");
+    let root = root.to_str().expect("a plain path");
+    project.deploy(&["build", "images.api", "--store", root]).fails(1, &["space"]);
+    project.deploy(&["store", "verify", "--check-contents", "--store", root]);
+    drop(mount);
+}
+
+/// A mount that goes away with this value.
+struct Mount<'a>(&'a std::path::Path);
+
+impl<'a> Mount<'a> {
+    fn tmpfs(at: &'a std::path::Path, options: &str) -> Self {
+        nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), nix::mount::MsFlags::empty(), Some(options))
+            .expect("a mount");
+        Self(at)
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}

@@ -1,0 +1,137 @@
+//! What goes wrong on a host leaves it as it was, and says so.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cairn_tests::{Project, http, run};
+
+const MAIN: &str = "images/api/app/spirit/version.py";
+
+#[test]
+fn a_host_is_left_as_it_was_by_whatever_fails() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-faults");
+    let host = machine.name;
+
+    // A first deploy that fails leaves nothing running.
+    project.edit(MAIN, "\"\"\"", "raise RuntimeError(\"broken on purpose\")\n\"\"\"");
+    let failed = project.deploy(&["switch", host, "--yes", "--json"]);
+    let failed = failed.fails(3, &["cairn-api-", "broken on purpose", "back on no generation"]).json();
+    assert_eq!(failed["hosts"][0]["outcome"], "reverted");
+    assert!(failed["hosts"][0]["log"].as_array().is_some_and(|log| !log.is_empty()), "{failed}");
+    let units =
+        machine.ssh("systemctl list-units --plain --no-legend 'cairn-*.service' --state=active,failed,activating");
+    assert_eq!(units.ok().stdout.trim(), "", "units are left over");
+
+    project.edit(MAIN, "raise RuntimeError(\"broken on purpose\")\n", "");
+    project.deploy(&["switch", host, "--yes"]).ok();
+    let url = machine.url("proxy");
+    let alive = |url: &str| http::eventually(&format!("{url}/health"), 200, 10);
+    alive(&url);
+
+    // A health check that never passes: the old generation goes on serving.
+    let definition = format!("hosts/{host}.toml");
+    project.edit(&definition, "path = \"/health\"\ntimeout = \"30s\"", "path = \"/nowhere\"\ntimeout = \"4s\"");
+    project.edit(&definition, "WEB_CONCURRENCY = \"1\"", "WEB_CONCURRENCY = \"2\"");
+    project.deploy(&["switch", host, "--yes"]).fails(3, &["404", "back on generation 1"]);
+    alive(&url);
+    project.edit(&definition, "path = \"/nowhere\"\ntimeout = \"4s\"", "path = \"/health\"\ntimeout = \"30s\"");
+
+    // Two at once: one wins, the other learns who holds the host.
+    let mut winner = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");
+    let locked = until(Duration::from_secs(30), || {
+        let tried = project.deploy(&["rollback", host, "--to", "1", "--yes"]);
+        (tried.code == 5).then_some(tried)
+    });
+    locked.fails(5, &["@"]);
+    assert!(winner.wait().expect("an end").success());
+    let status = project.deploy(&["status", host, "--json"]).ok().json();
+    assert_eq!(status["hosts"][0]["generation"], 2);
+
+    // The activation is killed in the middle: systemd goes back, and the host serves.
+    project.edit(MAIN, "\"\"\"", "\"\"\"Changed once more. ");
+    let mut victim = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");
+    until(Duration::from_secs(30), || {
+        let kill = "for d in /proc/[0-9]*; do tr '\\0' ' ' <$d/cmdline 2>/dev/null | grep -q 'cairn-agent activate' && kill -9 ${d#/proc/} && echo killed; done";
+        machine.ssh(kill).stdout.contains("killed").then_some(())
+    });
+    let code = victim.wait().expect("an end").code();
+    assert!(matches!(code, Some(1 | 3)), "{code:?}");
+    let status = project.deploy(&["status", host, "--json"]).ok().json();
+    assert_eq!(status["hosts"][0]["generation"], 2, "{status}");
+    alive(&url);
+
+    // Then the machine loses its power, and the committed generation comes up.
+    machine.machines().poweroff_hard(host).expect("a machine to switch off");
+    project.deploy(&["machine", "start", host]).ok();
+    alive(&machine.url("proxy"));
+    let status = project.deploy(&["status", host, "--json"]).ok().json();
+    assert_eq!(status["hosts"][0]["generation"], 2);
+
+    // The next switch works.
+    project.deploy(&["switch", host, "--yes"]).ok();
+    alive(&url);
+
+    // Interrupted at the keyboard: no harm, and the same switch goes through afterwards.
+    project.edit(MAIN, "\"\"\"Changed once more. ", "\"\"\"Changed yet again. ");
+    let mut stopped = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");
+    std::thread::sleep(Duration::from_millis(1200));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(stopped.id()).expect("a pid"));
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+    stopped.wait().expect("an end");
+    alive(&url);
+    until(Duration::from_secs(90), || {
+        let tried = project.deploy(&["switch", host, "--yes"]);
+        (tried.code == 0).then_some(())
+    });
+    alive(&url);
+
+    // Gone without a trace.
+    machine.remove().ok();
+    let left = run(std::process::Command::new("ip").args(["netns", "list"])).ok().stdout;
+    assert!(!left.contains(host), "{left}");
+    project.deploy(&["status", host, "--json"]);
+}
+
+/// Tries until there is a result.
+#[track_caller]
+fn until<T>(limit: Duration, mut try_once: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(result) = try_once() {
+            return result;
+        }
+        assert!(Instant::now() < end, "not within {limit:?}");
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_or_is_another_one_is_refused() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-keys");
+    let host = machine.name;
+    project.deploy(&["machine", "start", host]).ok();
+    let inner = machine.inner();
+
+    let ssh = |key: &str, port: u16| {
+        let definition = format!(
+            "[ssh]\naddress = \"{}\"\nuser = \"root\"\nport = {port}\nidentity = \"{}\"\nhost_key = \"{key}\"\n",
+            inner.address,
+            inner.identity.display()
+        );
+        std::fs::write(project.path("hosts/remote.toml"), definition).expect("a definition");
+    };
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrv1jY6xFk0sY1q3iA1L2m8H2nC0lqkG3m4Wk1QZbXy";
+    ssh(other, inner.ssh_port);
+    project.deploy(&["switch", "remote", "--yes"]).fails(1, &["remote", "key"]);
+    ssh(&inner.host_key, 1);
+    project.deploy(&["switch", "remote", "--yes"]).fails(1, &["remote", "refused"]);
+    ssh(&inner.host_key, inner.ssh_port);
+    project.deploy(&["switch", "remote", "--yes"]).ok();
+
+    // Two hosts, one out of reach: the other is done, and the code says that one is missing.
+    std::fs::copy(project.path("hosts/remote.toml"), project.path("hosts/second.toml")).expect("a copy");
+    ssh(&inner.host_key, 1);
+    let both = project.deploy(&["switch", "remote", "second", "--yes", "--json"]).fails(4, &[]).json();
+    assert_eq!(both["hosts"].as_array().map(Vec::len), Some(2));
+}

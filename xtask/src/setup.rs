@@ -1,0 +1,164 @@
+//! Installs what is missing, through the machine's own package clients.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{is_installed, program};
+use crate::{root, target};
+
+/// A program that must be there, and the Debian package that has it.
+type Need = (&'static str, &'static str);
+
+/// To compile: C code against musl.
+const COMPILERS: [Need; 2] = [("cc", "gcc"), ("musl-gcc", "musl-tools")];
+
+/// For `deploy lock` and the local machine.
+const RUNTIME: [Need; 6] = [
+    ("python3", "python3"),
+    ("systemd-nspawn", "systemd-container"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("ssh", "openssh-client"),
+    ("ip", "iproute2"),
+    ("ssh-keygen", "openssh-client"),
+];
+
+/// The real tools that tests compare with.
+const ORACLES: [Need; 13] = [
+    ("nix", "nix-bin"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("skopeo", "skopeo"),
+    ("umoci", "umoci"),
+    ("sshd", "openssh-server"),
+    ("sqlite3", "sqlite3"),
+    ("zstd", "zstd"),
+    ("dpkg-deb", "dpkg"),
+    ("busybox", "busybox-static"),
+    ("gpgv", "gpgv"),
+    ("git", "git"),
+    ("curl", "curl"),
+];
+
+/// Python programs, pinned: the resolver behind `deploy lock`, and a C compiler for other
+/// processors.
+const UV: &str = "uv==0.13.9";
+const ZIG: &str = "ziglang==0.17.1";
+
+pub fn all() -> Result<()> {
+    compilers()?;
+    runtime()?;
+    debian(&ORACLES)
+}
+
+pub fn compilers() -> Result<()> {
+    debian(&COMPILERS)?;
+    rust_targets()
+}
+
+pub fn runtime() -> Result<()> {
+    debian(&RUNTIME)?;
+    python_tool("uv", UV).map(|_| ())
+}
+
+/// Path of the resolver that `deploy lock` starts.
+pub fn uv() -> Result<PathBuf> {
+    Ok(python_tool("uv", UV)?.join("bin/uv"))
+}
+
+/// A C compiler for 64-bit ARM against musl, as a program that cargo's build scripts can start.
+pub fn arm_compiler() -> Result<PathBuf> {
+    let python = python_tool("ziglang", ZIG)?.join("bin/python");
+    let dir = target().join("tools");
+    // Build scripts pass clang's spelling of the target, which zig does not know.
+    let script = format!(
+        "#!/bin/sh\nfor a; do shift; case \"$a\" in --target=*) ;; *) set -- \"$@\" \"$a\" ;; esac; done\nexec {} -m ziglang cc -target aarch64-linux-musl \"$@\"\n",
+        python.display()
+    );
+    write_program(dir.join("aarch64-linux-musl-cc"), &script)
+}
+
+/// An archiver to go with [`arm_compiler`].
+pub fn arm_archiver() -> Result<PathBuf> {
+    let python = python_tool("ziglang", ZIG)?.join("bin/python");
+    let script = format!("#!/bin/sh\nexec {} -m ziglang ar \"$@\"\n", python.display());
+    write_program(target().join("tools/aarch64-linux-musl-ar"), &script)
+}
+
+fn write_program(path: PathBuf, text: &str) -> Result<PathBuf> {
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+fn debian(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&str> =
+        needs.iter().filter(|(tool, _)| !is_installed(tool)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_installed("apt-get") {
+        bail!("these are missing and this is no Debian system to install them on: {}", missing.join(", "));
+    }
+    if !program("id").args(["-u"]).output()?.starts_with('0') {
+        bail!("install these first, as root: apt-get install {}", missing.join(" "));
+    }
+    program("apt-get").args(["update", "-qq"]).run()?;
+    program("apt-get")
+        .args(["install", "-qq", "-y", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+}
+
+/// Installs the targets that rust-toolchain.toml names, if rustup has not done so by itself.
+fn rust_targets() -> Result<()> {
+    if !is_installed("rustup") {
+        return Ok(());
+    }
+    let installed = program("rustup").args(["target", "list", "--installed"]).output()?;
+    let wanted = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
+    let missing: Vec<&str> = wanted.into_iter().filter(|t| !installed.lines().any(|l| l == *t)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    program("rustup").args(["target", "add"]).args(missing).run()
+}
+
+/// A virtual environment below `target/` with one package from PyPI; gives its folder.
+fn python_tool(name: &str, requirement: &str) -> Result<PathBuf> {
+    let dir = target().join("tools").join(name);
+    let stamp = dir.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == requirement) {
+        return Ok(dir);
+    }
+    debian(&[("python3", "python3")])?;
+    fs::create_dir_all(target().join("tools"))?;
+    if program("python3").args(["-m", "venv", "--clear"]).args([&dir]).succeeds() {
+        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run()?;
+    } else {
+        // Debian splits the module off.
+        debian(&[("pyvenv-module", "python3-venv")])?;
+        program("python3").args(["-m", "venv", "--clear"]).args([&dir]).run()?;
+        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run()?;
+    }
+    fs::write(&stamp, requirement).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(dir)
+}
+
+/// A virtual environment with what an image's own tests need; gives its folder.
+pub fn python_tests(image: &str) -> Result<PathBuf> {
+    let requirements = root().join("images").join(image).join("requirements-dev.txt");
+    let text = fs::read_to_string(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let dir = target().join("tools").join(format!("{image}-tests"));
+    let stamp = dir.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|was| was == text) {
+        return Ok(dir);
+    }
+    program("python3").args(["-m", "venv", "--clear"]).args([&dir]).run()?;
+    program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).args([&requirements]).run()?;
+    fs::write(&stamp, text)?;
+    Ok(dir)
+}

@@ -1,0 +1,61 @@
+//! Everything that must hold before a change lands.
+
+use anyhow::{Result, bail};
+
+use crate::process::{cargo, is_installed, program};
+use crate::{build, nix, setup, target};
+
+/// All tests, or the Rust tests whose names match `filter`.
+pub fn all(filter: &[&str]) -> Result<()> {
+    setup::all()?;
+    if filter.is_empty() {
+        cargo().args(["fmt", "--all", "--check"]).run()?;
+        cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    }
+    let programs = build::programs()?;
+    prove_static(&programs)?;
+    rust(filter)?;
+    if filter.is_empty() {
+        api()?;
+        for image in ["api", "proxy"] {
+            nix::build(image)?;
+        }
+        prove_static(&build::arm()?)?;
+    }
+    Ok(())
+}
+
+fn rust(filter: &[&str]) -> Result<()> {
+    let cargo = cargo()
+        .env("CAIRN_PROGRAMS", target().join(build::TARGET).join("debug"))
+        .env("DEPLOY_UV", setup::uv()?)
+        .env("CAIRN_TEST_STATE", target().join("test-state"));
+    // nextest shows each test's time and runs each in a process of its own.
+    if is_installed("cargo-nextest") {
+        cargo.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]).args(filter).run()
+    } else {
+        cargo.args(["test", "--locked", "--workspace", "--no-fail-fast"]).args(filter).run()
+    }
+}
+
+/// The application's own tests.
+fn api() -> Result<()> {
+    let python = setup::python_tests("api")?.join("bin/python");
+    program(python).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).dir(&crate::root().join("images/api")).run()
+}
+
+/// A program that needs a dynamic loader would not start on another distribution.
+fn prove_static(dir: &std::path::Path) -> Result<()> {
+    for name in ["deploy", "cairn-agent", "cairn-builder"] {
+        let file = dir.join(name);
+        if !file.exists() {
+            continue;
+        }
+        let described = program("readelf").args(["--program-headers", "--wide"]).args([&file]).output()?;
+        if described.contains("INTERP") {
+            bail!("{} is not static: it names a dynamic loader", file.display());
+        }
+        println!("static: {}", file.display());
+    }
+    Ok(())
+}
