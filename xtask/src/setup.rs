@@ -26,7 +26,7 @@ const RUNTIME: [Need; 6] = [
 ];
 
 /// The real tools that tests compare with.
-const ORACLES: [Need; 13] = [
+const ORACLES: [Need; 18] = [
     ("nix", "nix-bin"),
     ("podman", "podman"),
     ("runc", "runc"),
@@ -40,6 +40,11 @@ const ORACLES: [Need; 13] = [
     ("gpgv", "gpgv"),
     ("git", "git"),
     ("curl", "curl"),
+    ("systemd-analyze", "systemd"),
+    ("openssl", "openssl"),
+    ("update-ca-certificates", "ca-certificates"),
+    ("readelf", "binutils"),
+    ("pip", "python3-pip"),
 ];
 
 /// Python programs, pinned: the resolver behind `deploy lock`, and a C compiler for other
