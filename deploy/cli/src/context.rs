@@ -124,7 +124,9 @@ impl Context {
 fn operator() -> String {
     let user =
         ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    let user = user.unwrap_or_else(|| format!("uid-{}", nix::unistd::getuid()));
+    let uid = nix::unistd::getuid();
+    let account = || nix::unistd::User::from_uid(uid).ok().flatten().map(|account| account.name);
+    let user = user.or_else(account).unwrap_or_else(|| format!("uid-{uid}"));
     let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{user}@{machine}")
 }
