@@ -143,13 +143,15 @@ pub(crate) fn booted_with_systemd() -> bool {
         && fs::read_to_string("/proc/1/comm").is_ok_and(|comm| comm.trim() == "systemd")
 }
 
-/// Somebody else's machines may rely on the mount by now.
+/// Somebody else's machines may rely on the mount by now. One that has ended and that nobody has
+/// waited for yet keeps its name, but has no command line any more.
 fn other_nspawn() -> Result<bool> {
     let proc = Path::new("/proc");
     let entries = fs::read_dir(proc).map_err(at("list", proc))?;
-    Ok(entries
-        .flatten()
-        .any(|entry| fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == "systemd-nspawn")))
+    Ok(entries.flatten().map(|entry| entry.path()).any(|process| {
+        fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.trim() == "systemd-nspawn")
+            && fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty())
+    }))
 }
 
 #[cfg(test)]
