@@ -135,3 +135,39 @@ fn a_host_that_cannot_be_reached_or_is_another_one_is_refused() {
     let both = project.deploy(&["switch", "remote", "second", "--yes", "--json"]).fails(4, &[]).json();
     assert_eq!(both["hosts"].as_array().map(Vec::len), Some(2));
 }
+
+/// A host's disk that is too small, or fills up while files arrive: nothing changes, and with space
+/// the same switch goes through.
+#[test]
+fn a_full_disk_on_the_host_changes_nothing() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-disk");
+    let host = machine.name;
+    project.deploy(&["machine", "start", host]).ok();
+    let small = |size: &str| {
+        machine.ssh(&format!("mkdir -p /nix && mount -t tmpfs -o size={size} tmpfs /nix")).ok();
+    };
+
+    // Seen before anything is sent.
+    small("24m");
+    project.deploy(&["switch", host, "--yes"]).fails(1, &["free on /nix/store", "nothing was changed"]);
+    machine.ssh("umount /nix").ok();
+
+    // Seen in the middle: somebody else takes the space as soon as the first files are there.
+    small("300m");
+    let fill = "timeout 60 sh -c 'until [ $(ls /nix/store/.links 2>/dev/null | wc -l) -gt 20 ]; do :; done; \
+        dd if=/dev/zero of=/nix/fill bs=1M status=none' 2>/dev/null; test -s /nix/fill";
+    std::thread::scope(|scope| {
+        let filler = scope.spawn(|| machine.ssh(fill));
+        let switch = project.deploy(&["switch", host, "--yes"]);
+        filler.join().expect("no panic").ok();
+        switch.fails(1, &["space"]);
+    });
+    let arrived = machine.ssh("find /nix/store -mindepth 1 -maxdepth 1 ! -name .links | wc -l").ok().stdout;
+    assert_eq!(arrived.trim(), "0", "paths that are not whole");
+    assert_eq!(project.deploy(&["generations", host, "--json"]).ok().json()["generations"], serde_json::json!([]));
+
+    machine.ssh("rm /nix/fill").ok();
+    project.deploy(&["switch", host, "--yes"]).ok();
+    http::eventually(&format!("{}/health", machine.url("proxy")), 200, 10);
+}

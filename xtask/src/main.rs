@@ -22,7 +22,8 @@ Usage: cargo xtask TASK
   demo             build, start the local machine, switch it, show the address
   build            the three programs, static, for this processor
   nix-build IMAGE  build an image with Nix and compare its digest with ours
-  bench            measure, and print a table with a peer beside us
+  nix-env          print what to eval, for `nix build --impure .#IMAGE` by hand
+  bench [ROW…]     measure, and print a table with a peer beside us
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::run(),
         ["build"] => setup::compilers().and_then(|()| build::programs().map(|_| ())),
         ["nix-build", image] => nix::build(image),
+        ["nix-env"] => nix::env(),
         ["bench", only @ ..] => bench::run(only),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

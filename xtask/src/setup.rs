@@ -26,7 +26,7 @@ const RUNTIME: [Need; 6] = [
 ];
 
 /// The real tools that tests compare with.
-const ORACLES: [Need; 18] = [
+const ORACLES: [Need; 21] = [
     ("nix", "nix-bin"),
     ("podman", "podman"),
     ("runc", "runc"),
@@ -38,6 +38,9 @@ const ORACLES: [Need; 18] = [
     ("dpkg-deb", "dpkg"),
     ("busybox", "busybox-static"),
     ("gpgv", "gpgv"),
+    ("gpg", "gpg"),
+    ("gpg-agent", "gpg-agent"),
+    ("gpgconf", "gpgconf"),
     ("git", "git"),
     ("curl", "curl"),
     ("systemd-analyze", "systemd"),

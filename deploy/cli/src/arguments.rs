@@ -61,6 +61,13 @@ pub enum Command {
   deploy build images.api --check    build again and compare
   deploy build images.api --out api.oci   copy the OCI layout to a folder")]
     Build(BuildOptions),
+    /// Bring closures to hosts without switching, so that the switch has nothing left to send
+    #[command(after_help = "Examples:
+  deploy copy local                  build, and send what the host lacks
+  deploy copy web-1 web-2 && deploy switch web-1 web-2
+
+What is copied stays until the host collects what no generation needs.")]
+    Copy(CopyOptions),
     /// Make hosts run what the project says
     #[command(after_help = "Examples:
   deploy switch local                show the plan, ask, switch
@@ -123,6 +130,12 @@ pub struct BuildOptions {
     /// Steps at once [default: one for each processor]
     #[arg(long, short, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub jobs: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct CopyOptions {
+    #[arg(value_name = "HOST", required = true)]
+    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Args)]

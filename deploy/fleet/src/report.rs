@@ -11,6 +11,8 @@ pub enum Outcome {
     Switched,
     RolledBack,
     Unchanged,
+    /// The closure is there; what runs is as it was.
+    Copied,
     /// Failed with nothing changed.
     Failed,
     /// Failed and went back by itself.
@@ -23,7 +25,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Switched | Self::RolledBack | Self::Unchanged)
+        matches!(self, Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied)
     }
 
     pub fn of(error: &FleetError) -> Self {
@@ -38,7 +40,7 @@ impl Outcome {
     /// The exit code of a command that worked on one host.
     const fn exit_code(self) -> u8 {
         match self {
-            Self::Switched | Self::RolledBack | Self::Unchanged => 0,
+            Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied => 0,
             Self::Failed => 1,
             Self::Reverted | Self::Broken => 3,
             Self::Locked => 5,
@@ -46,7 +48,7 @@ impl Outcome {
     }
 }
 
-/// The result of `deploy switch` and `deploy rollback` for one host.
+/// The result of `deploy switch`, `deploy rollback` and `deploy copy` for one host.
 #[derive(Debug, Serialize)]
 pub struct HostReport {
     pub name: String,

@@ -48,6 +48,16 @@ pub type Listener<'a> = dyn Fn(Event<'_>) + Sync + 'a;
 /// Decides, with the plan in view, whether a host is changed. `false` leaves it as it is.
 pub type Confirmation<'a> = dyn Fn(&Plan) -> bool + Sync + 'a;
 
+/// What holds for one run on a host, whatever it does there.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// Why, for the host's records.
+    pub reason: Option<&'a str>,
+    /// Seconds for the confirmation over a fresh connection.
+    pub confirm_within: u32,
+    pub listener: &'a Listener<'a>,
+}
+
 /// How far a host got, for the report.
 #[derive(Default)]
 struct Course {
@@ -57,64 +67,59 @@ struct Course {
 
 impl Fleet<'_> {
     /// Makes `closure` live on the host.
-    pub fn switch(
-        &self,
-        host: &Host,
-        closure: &StorePath,
-        reason: Option<&str>,
-        confirm_within: u32,
-        agree: &Confirmation,
-        listener: &Listener,
-    ) -> HostReport {
+    pub fn switch(&self, host: &Host, closure: &StorePath, agree: &Confirmation, terms: Terms) -> HostReport {
         let start = Instant::now();
         let mut course = Course::default();
-        let ended = self.try_switch(host, closure, reason, confirm_within, agree, listener, &mut course);
+        let ended = self.try_switch(host, closure, agree, terms, &mut course);
         report(host, start, course, Outcome::Switched, ended)
     }
 
     /// Makes an earlier generation live again.
-    pub fn rollback(
-        &self,
-        host: &Host,
-        agent: &StorePath,
-        to: RollbackTarget,
-        reason: Option<&str>,
-        confirm_within: u32,
-        listener: &Listener,
-    ) -> HostReport {
+    pub fn rollback(&self, host: &Host, agent: &StorePath, to: RollbackTarget, terms: Terms) -> HostReport {
         let start = Instant::now();
         let mut course = Course::default();
-        let ended = self.reach(host, false, listener).and_then(|reached| {
+        let ended = self.reach(host, false, terms.listener).and_then(|reached| {
             let session = self.connect(host, &reached, agent)?;
             course.previous = session.hello().current.as_ref().map(|g| g.number);
             let request = Request::Rollback {
                 to,
                 operator: self.operator.clone(),
-                reason: reason.map(str::to_owned),
-                confirm_within,
+                reason: terms.reason.map(str::to_owned),
+                confirm_within: terms.confirm_within,
             };
-            self.activate(host, &reached, agent, session, &request, listener)
+            self.activate(host, &reached, agent, session, &request, terms.listener)
         });
         report(host, start, course, Outcome::RolledBack, ended)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Brings `closure` to the host and leaves what runs there alone.
+    pub fn copy(&self, host: &Host, closure: &StorePath, listener: &Listener) -> HostReport {
+        let start = Instant::now();
+        let mut course = Course::default();
+        let copied = self.open(host, closure, listener, &mut course).and_then(|mut opened| {
+            let paths = self.store.closure(std::slice::from_ref(closure))?;
+            self.send(host, &mut opened.session, &paths, listener, &mut course)?;
+            opened.session.close();
+            Ok(())
+        });
+        let (outcome, failure) = match copied {
+            Ok(()) => (Outcome::Copied, None),
+            Err(error) => (Outcome::of(&error), Some(error)),
+        };
+        let generation = course.previous;
+        course.report(host, start, outcome, generation, failure)
+    }
+
     fn try_switch(
         &self,
         host: &Host,
         closure: &StorePath,
-        reason: Option<&str>,
-        confirm_within: u32,
         agree: &Confirmation,
-        listener: &Listener,
+        terms: Terms,
         course: &mut Course,
     ) -> Result<Ended, FleetError> {
-        let agent = agent_of(self.store, closure)?;
-        let reached = self.reach(host, true, listener)?;
-        let mut session = self.connect(host, &reached, &agent)?;
-        listener(Event::Connected { host: &host.name, bootstrapped: session.bootstrapped() });
+        let Opened { agent, reached, mut session } = self.open(host, closure, terms.listener, course)?;
         let current = session.hello().current.clone();
-        course.previous = current.as_ref().map(|g| g.number);
         if let Some(current) = current.filter(|g| g.closure == *closure && session.hello().host.activation.is_none()) {
             return Ok(Ended::Unchanged { generation: current.number });
         }
@@ -132,18 +137,45 @@ impl Fleet<'_> {
             };
             return Ok(Ended::Refused { problem });
         }
-        let progress = Copying { host: &host.name, listener };
-        let copied = copy_closure(&mut session, self.store, &paths, &progress)?;
-        course.bytes_sent = copied.bytes_sent;
-        listener(Event::Copied { host: &host.name, bytes: copied.bytes_sent, files: copied.files_sent });
+        self.send(host, &mut session, &paths, terms.listener, course)?;
         let request = Request::Switch(ActivationRequest {
             closure: closure.clone(),
             goal: Goal::Switch,
             operator: self.operator.clone(),
-            reason: reason.map(str::to_owned),
-            confirm_within,
+            reason: terms.reason.map(str::to_owned),
+            confirm_within: terms.confirm_within,
         });
-        self.activate(host, &reached, &agent, session, &request, listener)
+        self.activate(host, &reached, &agent, session, &request, terms.listener)
+    }
+
+    /// A session with the agent of `closure`, on a host that is started if it is a machine.
+    fn open(
+        &self,
+        host: &Host,
+        closure: &StorePath,
+        listener: &Listener,
+        course: &mut Course,
+    ) -> Result<Opened, FleetError> {
+        let agent = agent_of(self.store, closure)?;
+        let reached = self.reach(host, true, listener)?;
+        let session = self.connect(host, &reached, &agent)?;
+        listener(Event::Connected { host: &host.name, bootstrapped: session.bootstrapped() });
+        course.previous = session.hello().current.as_ref().map(|g| g.number);
+        Ok(Opened { agent, reached, session })
+    }
+
+    fn send(
+        &self,
+        host: &Host,
+        session: &mut Session,
+        paths: &[StorePath],
+        listener: &Listener,
+        course: &mut Course,
+    ) -> Result<(), FleetError> {
+        let copied = copy_closure(session, self.store, paths, &Copying { host: &host.name, listener })?;
+        course.bytes_sent = copied.bytes_sent;
+        listener(Event::Copied { host: &host.name, bytes: copied.bytes_sent, files: copied.files_sent });
+        Ok(())
     }
 
     /// Asks for an activation and sees it through to its end.
@@ -197,6 +229,12 @@ impl Fleet<'_> {
     }
 }
 
+struct Opened {
+    agent: StorePath,
+    reached: Reached,
+    session: Session,
+}
+
 struct Copying<'a> {
     host: &'a str,
     listener: &'a Listener<'a>,
@@ -234,16 +272,29 @@ fn report(
         }
         Err(error) => (Outcome::of(&error), course.previous, Some(error)),
     };
-    HostReport {
-        outcome,
-        generation,
-        previous: course.previous,
-        changed: matches!(outcome, Outcome::Switched | Outcome::RolledBack),
-        bytes_sent: course.bytes_sent,
-        seconds: start.elapsed().as_secs_f64(),
-        error: failure.as_ref().map(ToString::to_string),
-        log: failure.as_ref().and_then(FleetError::problem).map(|p| p.log.clone()).unwrap_or_default(),
-        failure,
-        name,
+    course.report(host, start, outcome, generation, failure)
+}
+
+impl Course {
+    fn report(
+        self,
+        host: &Host,
+        start: Instant,
+        outcome: Outcome,
+        generation: Option<u64>,
+        failure: Option<FleetError>,
+    ) -> HostReport {
+        HostReport {
+            name: host.name.clone(),
+            outcome,
+            generation,
+            previous: self.previous,
+            changed: matches!(outcome, Outcome::Switched | Outcome::RolledBack),
+            bytes_sent: self.bytes_sent,
+            seconds: start.elapsed().as_secs_f64(),
+            error: failure.as_ref().map(ToString::to_string),
+            log: failure.as_ref().and_then(FleetError::problem).map(|p| p.log.clone()).unwrap_or_default(),
+            failure,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `deploy rollback`: an earlier generation becomes live again.
 
 use anyhow::{Result, bail};
+use cairn_fleet::Terms;
 use cairn_protocol::RollbackTarget;
 use cairn_recipe::project::Host;
 
@@ -30,7 +31,9 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let to = options.to.map_or(RollbackTarget::Previous, RollbackTarget::Number);
     let reports = in_parallel(&hosts, &agents, false, |host, agent| {
         let listener = |event: cairn_fleet::Event| progress.on(&event);
-        fleet.rollback(host, agent, to, options.message.as_deref(), options.confirm_within, &listener)
+        let terms =
+            Terms { reason: options.message.as_deref(), confirm_within: options.confirm_within, listener: &listener };
+        fleet.rollback(host, agent, to, terms)
     });
     finish(context, reports)
 }

@@ -1,7 +1,7 @@
 //! `deploy switch`: builds what hosts should run and makes it live on them.
 
 use anyhow::{Result, bail};
-use cairn_fleet::{FleetError, HostReport, Plan, exit_code};
+use cairn_fleet::{FleetError, HostReport, Plan, Terms, exit_code};
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
@@ -37,7 +37,9 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     // Questions are asked one after another; without questions all hosts go at once.
     let reports = in_parallel(&hosts, &closures, !options.yes, |host, closure| {
         let listener = |event: cairn_fleet::Event| progress.on(&event);
-        fleet.switch(host, closure, options.message.as_deref(), options.confirm_within, &agree, &listener)
+        let terms =
+            Terms { reason: options.message.as_deref(), confirm_within: options.confirm_within, listener: &listener };
+        fleet.switch(host, closure, &agree, terms)
     });
     if unanswered.into_inner() {
         bail!(

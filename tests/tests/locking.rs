@@ -1,0 +1,207 @@
+//! `deploy lock` as its user sees it: against the real mirrors, and against an archive made here
+//! with Debian's own tools, whose signature, index and packages can then be spoiled.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cairn_tests::{Project, run, tool};
+use tempfile::TempDir;
+
+/// What the mirrors have today may be newer than what is committed, never less whole.
+#[test]
+fn the_real_mirrors_give_a_lock_for_both_platforms_that_names_no_host() {
+    let project = Project::with_shared_store();
+    let locked = project.deploy(&["lock", "images.proxy", "--json"]).ok().json();
+    assert!(locked["images"][0]["packages"].as_u64().is_some_and(|n| n > 5), "{locked}");
+    let lock = fs::read_to_string(project.path("images/proxy/image.lock")).expect("a lock");
+    for expected in ["\"linux/amd64\"", "\"linux/arm64\"", "name = \"nginx\"", "bookworm-security", "signed_by"] {
+        assert!(lock.contains(expected), "{expected} is not in the lock");
+    }
+    assert!(!lock.contains("://"), "the lock names a host");
+    // Locking again changes nothing, and what is locked builds.
+    project.deploy(&["lock", "images.proxy"]).ok();
+    assert_eq!(fs::read_to_string(project.path("images/proxy/image.lock")).expect("a lock"), lock);
+    project.deploy(&["build", "images.proxy"]).ok();
+}
+
+#[test]
+fn an_unknown_script_is_shown_until_it_is_acknowledged() {
+    let archive = Archive::new();
+    let project = archive.project();
+    let refused = project.deploy(&["lock", "images.greeter"]);
+    let refused = refused.fails(1, &["the postinst script of package greeter 1.0", "| touch /etc/greeted"]);
+    assert!(!project.path("images/greeter/image.lock").exists(), "half a lock");
+
+    // The error is the remedy: its lines go into the definition as they stand there.
+    let start = refused.stderr.find("[[debian.acknowledge]]").expect("how to acknowledge it");
+    let remedy: String = refused.stderr[start..]
+        .lines()
+        .map(str::trim)
+        .take_while(|line| line.starts_with('[') || line.contains(" = "))
+        .map(|line| match line.split_once(" = ") {
+            Some(("reason", _)) => "reason = \"a greeting is of no use in an image\"\n".to_owned(),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    archive.define(&project, &remedy);
+    project.deploy(&["lock", "images.greeter"]).ok();
+    project.deploy(&["build", "images.greeter"]).ok();
+}
+
+#[test]
+fn a_spoiled_archive_is_refused_and_the_lock_stays() {
+    let archive = Archive::new();
+    let project = archive.project();
+    archive.define(&project, "[debian.exclude]\n");
+    let definition = project.path("images/greeter/image.toml");
+    let text = fs::read_to_string(&definition).expect("a definition");
+    fs::write(&definition, text.replace("\"greeter\"", "\"quiet\"")).expect("a writable project");
+    project.deploy(&["lock", "images.greeter"]).ok();
+    let lock = project.path("images/greeter/image.lock");
+    let good = fs::read_to_string(&lock).expect("a lock");
+
+    for (file, from, to, said) in [
+        // One letter of the signed text.
+        ("dists/stable/InRelease", "Codename: stable", "Codename: stablf", &["InRelease", "no good signature"][..]),
+        // The index is not what the release says.
+        ("dists/stable/main/binary-amd64/Packages", "quiet", "quiex", &["index of suite stable for amd64"]),
+    ] {
+        let path = archive.mirror().join(file);
+        let whole = fs::read(&path).expect("a file of the archive");
+        let text = String::from_utf8(whole.clone()).expect("text");
+        assert!(text.contains(from));
+        fs::write(&path, text.replacen(from, to, 1)).expect("a writable archive");
+        project.deploy(&["lock", "images.greeter"]).fails(1, said);
+        assert_eq!(fs::read_to_string(&lock).expect("a lock"), good, "the lock was touched");
+        fs::write(&path, whole).expect("a writable archive");
+    }
+
+    // Another package under the locked name, as a build finds it.
+    let pool = archive.mirror().join("pool/quiet_1.0_all.deb");
+    let mut bytes = fs::read(&pool).expect("a package");
+    bytes[100] ^= 1;
+    fs::write(&pool, bytes).expect("a writable archive");
+    project.deploy(&["build", "images.greeter"]).fails(1, &["quiet 1.0", "other content than expected"]);
+
+    // Signed by somebody else.
+    archive.sign_with(&Key::new());
+    project.deploy(&["lock", "images.greeter"]).fails(1, &["InRelease", "keyring"]);
+    assert_eq!(fs::read_to_string(&lock).expect("a lock"), good, "the lock was touched");
+}
+
+/// A key of gpg's, in a folder of its own.
+struct Key(TempDir);
+
+impl Key {
+    fn new() -> Self {
+        let key = Self(TempDir::new().expect("a folder"));
+        key.gpg(&["--passphrase", "", "--quick-generate-key", "Archive <archive@example.org>", "ed25519", "sign"]);
+        key
+    }
+
+    fn gpg(&self, arguments: &[&str]) {
+        run(Command::new("gpg")
+            .arg("--homedir")
+            .arg(self.0.path())
+            .args(["--batch", "--yes", "--quiet"])
+            .args(arguments))
+        .ok();
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // gpg leaves an agent behind for each of its folders.
+        let _ = Command::new("gpgconf").arg("--homedir").arg(self.0.path()).args(["--kill", "all"]).status();
+    }
+}
+
+/// A signed archive of two packages, one of which has a script that nobody knows.
+struct Archive {
+    dir: TempDir,
+    key: Key,
+}
+
+impl Archive {
+    fn new() -> Self {
+        let archive = Self { dir: TempDir::new().expect("a folder"), key: Key::new() };
+        fs::create_dir_all(archive.mirror().join("pool")).expect("a folder");
+        let mut index = String::new();
+        for (name, script) in [("greeter", Some("#!/bin/sh\nset -e\ntouch /etc/greeted\n")), ("quiet", None)] {
+            index += &archive.package(name, script);
+        }
+        for architecture in ["amd64", "arm64"] {
+            let folder = archive.mirror().join(format!("dists/stable/main/binary-{architecture}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join("Packages"), &index).expect("an index");
+        }
+        archive.sign_with(&archive.key);
+        archive
+    }
+
+    fn mirror(&self) -> PathBuf {
+        self.dir.path().join("mirror")
+    }
+
+    /// Builds a package; gives its paragraph of the index.
+    fn package(&self, name: &str, postinst: Option<&str>) -> String {
+        let tree = self.dir.path().join(name);
+        fs::create_dir_all(tree.join("DEBIAN")).expect("a folder");
+        fs::create_dir_all(tree.join("usr/share").join(name)).expect("a folder");
+        fs::write(tree.join("usr/share").join(name).join("hello"), "Good day.\n").expect("a file");
+        let fields = format!("Package: {name}\nVersion: 1.0\nArchitecture: all\n");
+        let rest = "Maintainer: Nobody <nobody@example.org>\nDescription: a package of the tests\n";
+        fs::write(tree.join("DEBIAN/control"), format!("{fields}{rest}")).expect("a file");
+        if let Some(script) = postinst {
+            let path = tree.join("DEBIAN/postinst");
+            fs::write(&path, script).expect("a file");
+            tool("chmod", [Path::new("755"), &path]);
+        }
+        let pool = format!("pool/{name}_1.0_all.deb");
+        let file = self.mirror().join(&pool);
+        tool("dpkg-deb", [Path::new("--root-owner-group"), Path::new("--build"), &tree, &file]);
+        let size = fs::metadata(&file).expect("a package").len();
+        format!("{fields}Filename: {pool}\nSize: {size}\nSHA256: {}\n\n", sha256(&file))
+    }
+
+    /// Writes the release over the indexes that are there, signed.
+    fn sign_with(&self, key: &Key) {
+        let stable = self.mirror().join("dists/stable");
+        let date = tool("date", ["-u", "-R", "--date=1 hour ago"]).replace("+0000", "UTC");
+        let mut release = format!("Suite: stable\nCodename: stable\nDate: {}\nSHA256:\n", date.trim());
+        for architecture in ["amd64", "arm64"] {
+            let name = format!("main/binary-{architecture}/Packages");
+            let file = stable.join(&name);
+            let size = fs::metadata(&file).expect("an index").len();
+            release += &format!(" {} {size} {name}\n", sha256(&file));
+        }
+        let (plain, signed) = (self.dir.path().join("Release"), stable.join("InRelease"));
+        fs::write(&plain, release).expect("a file");
+        let [plain, signed] = [&plain, &signed].map(|path| path.to_str().expect("a plain path"));
+        key.gpg(&["--output", signed, "--clearsign", plain]);
+    }
+
+    /// A project with one image of this archive.
+    fn project(&self) -> Project {
+        let project = Project::with_fresh_store();
+        let mirror = format!("[\"file://{}\"]", self.mirror().display());
+        let settings = format!("[mirrors]\ndebian = {mirror}\ndebian-security = {mirror}\n");
+        fs::write(project.path("deploy.toml"), settings).expect("a writable project");
+        fs::create_dir_all(project.path("images/greeter")).expect("a folder");
+        let keys = project.path("images/greeter/keys.gpg");
+        self.key.gpg(&["--output", keys.to_str().expect("a plain path"), "--export"]);
+        self.define(&project, "");
+        project
+    }
+
+    fn define(&self, project: &Project, more: &str) {
+        let text =
+            format!("[debian]\nsuites = [\"stable\"]\npackages = [\"greeter\"]\nkeyring = \"keys.gpg\"\n\n{more}");
+        fs::write(project.path("images/greeter/image.toml"), text).expect("a writable project");
+    }
+}
+
+fn sha256(file: &Path) -> String {
+    tool("sha256sum", [file])[..64].to_owned()
+}

@@ -1,0 +1,78 @@
+//! Clocks, medians, and the memory that a process took at most.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::process::program;
+
+pub fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let start = Instant::now();
+    work()?;
+    Ok(start.elapsed())
+}
+
+pub fn median(runs: usize, mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
+    let mut times = (0..runs).map(|_| timed(&mut work)).collect::<Result<Vec<_>>>()?;
+    times.sort();
+    Ok(times[runs / 2])
+}
+
+pub fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+/// How many times `small` goes into `large`.
+pub fn ratio(large: Duration, small: Duration) -> String {
+    format!("{:.2}×", large.as_secs_f64() / small.as_secs_f64())
+}
+
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+pub fn remove(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        program("chmod").args(["-R", "u+w"]).args([dir]).output()?;
+        program("rm").args(["-rf"]).args([dir]).output()?;
+    }
+    Ok(())
+}
+
+/// Does `work`, and gives the largest resident set, in bytes, that each of the named programs
+/// reached meanwhile, as the kernel kept count of it (`VmHWM`).
+pub fn peaks<const N: usize>(programs: [&str; N], work: impl FnOnce() -> Result<()>) -> Result<[u64; N]> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut peaks = [0; N];
+            while !done.load(Ordering::Relaxed) {
+                for (name, peak) in programs.iter().zip(&mut peaks) {
+                    *peak = processes(name).fold(*peak, u64::max);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peaks
+        });
+        let worked = work();
+        done.store(true, Ordering::Relaxed);
+        let peaks = watcher.join().map_err(|_| anyhow::anyhow!("the watcher ended"))?;
+        worked.map(|()| peaks)
+    })
+}
+
+/// The largest resident set so far of every process of this name.
+fn processes(name: &str) -> impl Iterator<Item = u64> {
+    let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
+    listed.filter_map(move |entry| {
+        // A process may end between any two of these lines.
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        (field("Name:")? == name).then_some(())?;
+        let kibibytes: u64 = field("VmHWM:")?.trim_end_matches(" kB").parse().ok()?;
+        Some(kibibytes << 10)
+    })
+}
