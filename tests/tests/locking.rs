@@ -65,13 +65,13 @@ fn a_spoiled_archive_is_refused_and_the_lock_stays() {
         // One letter of the signed text.
         ("dists/stable/InRelease", "Codename: stable", "Codename: stablf", &["InRelease", "no good signature"][..]),
         // The index is not what the release says.
-        ("dists/stable/main/binary-amd64/Packages", "quiet", "quiex", &["index of suite stable for amd64"]),
+        ("dists/stable/main/binary-amd64/Packages.xz", "", "x", &["index of suite stable for amd64"]),
     ] {
         let path = archive.mirror().join(file);
         let whole = fs::read(&path).expect("a file of the archive");
-        let text = String::from_utf8(whole.clone()).expect("text");
-        assert!(text.contains(from));
-        fs::write(&path, text.replacen(from, to, 1)).expect("a writable archive");
+        let at = whole.windows(from.len().max(1)).position(|part| part.starts_with(from.as_bytes())).expect("the text");
+        let spoiled = [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat();
+        fs::write(&path, spoiled).expect("a writable archive");
         project.deploy(&["lock", "images.greeter"]).fails(1, said);
         assert_eq!(fs::read_to_string(&lock).expect("a lock"), good, "the lock was touched");
         fs::write(&path, whole).expect("a writable archive");
@@ -135,6 +135,7 @@ impl Archive {
             let folder = archive.mirror().join(format!("dists/stable/main/binary-{architecture}"));
             fs::create_dir_all(&folder).expect("a folder");
             fs::write(folder.join("Packages"), &index).expect("an index");
+            tool("xz", [Path::new("--keep"), &folder.join("Packages")]);
         }
         archive.sign_with(&archive.key);
         archive
@@ -170,8 +171,9 @@ impl Archive {
         let stable = self.mirror().join("dists/stable");
         let date = tool("date", ["-u", "-R", "--date=1 hour ago"]).replace("+0000", "UTC");
         let mut release = format!("Suite: stable\nCodename: stable\nDate: {}\nSHA256:\n", date.trim());
-        for architecture in ["amd64", "arm64"] {
-            let name = format!("main/binary-{architecture}/Packages");
+        let indexes =
+            ["amd64", "arm64"].map(|arch| ["Packages", "Packages.xz"].map(|f| format!("main/binary-{arch}/{f}")));
+        for name in indexes.into_iter().flatten() {
             let file = stable.join(&name);
             let size = fs::metadata(&file).expect("an index").len();
             release += &format!(" {} {size} {name}\n", sha256(&file));

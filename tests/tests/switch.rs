@@ -7,7 +7,7 @@ const VERSION_FILE: &str = "images/api/app/spirit/version.py";
 /// The version that the application tells of itself, through nginx.
 #[track_caller]
 fn version(url: &str) -> String {
-    let answer = http::eventually(&format!("{url}/health"), 200, 10);
+    let answer = http::eventually(&format!("{url}/health"), 200, 60);
     answer.json()["version"].as_str().expect("a version").to_owned()
 }
 

@@ -26,7 +26,7 @@ const RUNTIME: [Need; 6] = [
 ];
 
 /// The real tools that tests compare with.
-const ORACLES: [Need; 21] = [
+const ORACLES: [Need; 22] = [
     ("nix", "nix-bin"),
     ("podman", "podman"),
     ("runc", "runc"),
@@ -39,6 +39,7 @@ const ORACLES: [Need; 21] = [
     ("busybox", "busybox-static"),
     ("gpgv", "gpgv"),
     ("gpg", "gpg"),
+    ("xz", "xz-utils"),
     ("gpg-agent", "gpg-agent"),
     ("gpgconf", "gpgconf"),
     ("git", "git"),

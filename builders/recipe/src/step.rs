@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::CompressionKind;
 
 /// Version of what the builder makes of a step. Raise it when the same step gives other bytes.
-pub const CONTRACT: u32 = 1;
+pub const CONTRACT: u32 = 2;
 
 /// One build step. "Tree" means a directory `tree/` with `meta.json` for owners and modes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
