@@ -72,7 +72,9 @@ fn a_spoiled_archive_is_refused_and_the_lock_stays() {
         let at = whole.windows(from.len().max(1)).position(|part| part.starts_with(from.as_bytes())).expect("the text");
         let spoiled = [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat();
         fs::write(&path, spoiled).expect("a writable archive");
-        project.deploy(&["lock", "images.greeter"]).fails(1, said);
+        // Over another store: this one keeps indexes by their hash, and would not even ask again.
+        let other = project.path("other-store");
+        project.deploy(&["lock", "images.greeter", "--store", other.to_str().expect("a plain path")]).fails(1, said);
         assert_eq!(fs::read_to_string(&lock).expect("a lock"), good, "the lock was touched");
         fs::write(&path, whole).expect("a writable archive");
     }
@@ -82,7 +84,9 @@ fn a_spoiled_archive_is_refused_and_the_lock_stays() {
     let mut bytes = fs::read(&pool).expect("a package");
     bytes[100] ^= 1;
     fs::write(&pool, bytes).expect("a writable archive");
-    project.deploy(&["build", "images.greeter"]).fails(1, &["quiet 1.0", "other content than expected"]);
+    let fresh = project.path("fresh-store");
+    let build = project.deploy(&["build", "images.greeter", "--store", fresh.to_str().expect("a plain path")]);
+    build.fails(1, &["quiet", "other content than expected"]);
 
     // Signed by somebody else.
     archive.sign_with(&Key::new());
