@@ -1,0 +1,194 @@
+//! Everything that is wrong with a vault, at once.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::at;
+use crate::identity::Identities;
+use crate::index::Entry;
+use crate::name::SecretName;
+use crate::recipient::Recipient;
+use crate::seal::Header;
+use crate::vault::{INDEX, Vault};
+use crate::{Result, SecretsError};
+
+/// A host as the project defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectHost {
+    pub name: String,
+    /// A machine on this computer.
+    pub is_machine: bool,
+    /// The host key that the definition pins, as it stands there.
+    pub pinned_key: Option<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub file: PathBuf,
+    pub problem: String,
+    pub help: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  help: {}", self.file.display(), self.problem, self.help)
+    }
+}
+
+/// How a secret's file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    UpToDate,
+    /// Its readers have changed since it was written.
+    NeedsRekey,
+    NoValue,
+    /// Only machines read it, and each computer makes its own value ([`LocalVault`](crate::LocalVault)).
+    PerComputer,
+}
+
+/// Whether no other computer ever needs the value, so that each makes its own.
+pub(crate) fn is_for_machines_only(entry: &Entry, hosts: &[ProjectHost]) -> bool {
+    let mut readers = hosts.iter().filter(|host| entry.allows(&host.name)).peekable();
+    entry.generate.is_some() && readers.peek().is_some() && readers.all(|host| host.is_machine)
+}
+
+impl Vault {
+    /// Checks files against the index and the index against the project's hosts. With an identity,
+    /// every file that it can open is decrypted.
+    pub fn check(&self, hosts: &[ProjectHost], identities: &Identities) -> Result<Vec<Fault>> {
+        let mut faults = Vec::new();
+        for (name, entry) in &self.index().secrets {
+            self.check_patterns(name, entry, hosts, &mut faults);
+            self.check_file(name, entry, hosts, identities, &mut faults)?;
+        }
+        self.check_keys(hosts, &mut faults);
+        self.check_folder(&mut faults)?;
+        Ok(faults)
+    }
+
+    pub fn state(&self, name: &SecretName, hosts: &[ProjectHost]) -> Result<State> {
+        Ok(match self.file(name).exists() {
+            true if self.is_up_to_date(name)? => State::UpToDate,
+            true => State::NeedsRekey,
+            false if is_for_machines_only(self.entry(name)?, hosts) => State::PerComputer,
+            false => State::NoValue,
+        })
+    }
+
+    fn check_patterns(&self, name: &SecretName, entry: &Entry, hosts: &[ProjectHost], faults: &mut Vec<Fault>) {
+        for pattern in &entry.hosts {
+            if !hosts.iter().any(|host| pattern.matches(&host.name)) {
+                faults.push(Fault {
+                    file: self.index_file(),
+                    problem: format!("secrets.{name}.hosts: `{pattern}` matches no host of this project"),
+                    help: "write the name of a file in hosts/, without `.toml`, or take it out".into(),
+                });
+            }
+        }
+    }
+
+    fn check_file(
+        &self,
+        name: &SecretName,
+        entry: &Entry,
+        hosts: &[ProjectHost],
+        identities: &Identities,
+        faults: &mut Vec<Fault>,
+    ) -> Result<()> {
+        let file = self.file(name);
+        let mut add = |problem: String, help: String| faults.push(Fault { file: file.clone(), problem, help });
+        let Some(ciphertext) = self.ciphertext(name)? else {
+            if !is_for_machines_only(entry, hosts) {
+                let flag = if entry.generate.is_some() { " --generate" } else { "" };
+                add(format!("secret `{name}` has no value"), format!("run `deploy secrets set {name}{flag}`"));
+            }
+            return Ok(());
+        };
+        let rekey = format!("run `deploy secrets rekey {name}`");
+        if Header::read(&ciphertext).is_none() {
+            let help = format!("take it from version control again, or run `deploy secrets set {name}`");
+            add("this is no age file, or it is cut off".into(), help);
+            return Ok(());
+        }
+        if !self.is_up_to_date(name)? {
+            add("it is not encrypted to exactly those who may read it now".into(), rekey.clone());
+        }
+        if entry.version == 0 {
+            let help = format!("run `deploy secrets set {name}`, which records it");
+            add("the index has no version for it, so hosts would not see a change".into(), help);
+        }
+        if identities.is_empty() {
+            return Ok(());
+        }
+        match self.reveal(name, identities) {
+            Err(SecretsError::Open { source: crate::OpenError::NotARecipient, tried, .. }) => add(
+                format!("it cannot be decrypted with {}", tried.join(", ")),
+                format!("ask an operator to add your key to [operators] and to {rekey}"),
+            ),
+            Err(SecretsError::Open { source, .. }) => {
+                let help = format!("take it from version control again, or run `deploy secrets set {name}`");
+                add(source.to_string(), help);
+            }
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
+    fn check_keys(&self, hosts: &[ProjectHost], faults: &mut Vec<Fault>) {
+        let mut add = |problem: String, help: &str| {
+            faults.push(Fault { file: self.index_file(), problem, help: help.to_owned() });
+        };
+        if self.index().operators.is_empty() {
+            add("there are no operators, so nobody can change a secret".into(), "run `deploy secrets init`");
+        }
+        for (name, key) in &self.index().hosts {
+            let Some(host) = hosts.iter().find(|host| host.name == *name) else {
+                let help = "take it out and run `deploy secrets rekey`";
+                add(format!("hosts.{name}: this project has no such host, and it can read secrets"), help);
+                continue;
+            };
+            let pinned = host.pinned_key.as_deref().and_then(|pinned| Recipient::parse(pinned).ok());
+            if pinned.is_some_and(|pinned| pinned != *key) {
+                let help = "find out which one is the host's, and run `deploy secrets rekey`";
+                add(format!("hosts.{name}: hosts/{name}.toml pins another host key"), help);
+            }
+        }
+    }
+
+    /// Files that do not belong there, or that others may change.
+    fn check_folder(&self, faults: &mut Vec<Fault>) -> Result<()> {
+        let known: BTreeSet<String> = self.index().secrets.keys().map(SecretName::file_name).collect();
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.dir()).map_err(at("read", self.dir()))? {
+            names.push(entry.map_err(at("read", self.dir()))?.file_name());
+        }
+        names.sort();
+        for name in names {
+            let file = self.dir().join(&name);
+            let name = name.to_string_lossy();
+            let mut add = |problem: &str, help: String| {
+                faults.push(Fault { file: file.clone(), problem: problem.to_owned(), help });
+            };
+            if !known.contains(&*name) && name != INDEX && name != "README.md" {
+                add("no secret of the index has this file", format!("declare it in {INDEX}, or remove it"));
+                continue;
+            }
+            check_kind(&file, &mut add)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_kind(file: &Path, add: &mut dyn FnMut(&str, String)) -> Result<()> {
+    let meta = fs::symlink_metadata(file).map_err(at("read", file))?;
+    if !meta.is_file() {
+        add("this is no plain file", "put the file itself here".into());
+    } else if meta.mode() & 0o022 != 0 {
+        add("others may change it", format!("run `chmod go-w {}`", file.display()));
+    }
+    Ok(())
+}

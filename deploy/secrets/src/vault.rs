@@ -1,0 +1,265 @@
+//! The folder `secrets/` of a project: its index and its files, read and changed together.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::at;
+use crate::files::{self, Prepared};
+use crate::generate::Generator;
+use crate::identity::Identities;
+use crate::index::{Editor, Entry, Index, Reader, SealedTo};
+use crate::name::{HostPattern, SecretName, is_plain};
+use crate::recipient::Recipient;
+use crate::seal::{Header, seal};
+use crate::value::{MAX_VALUE, SecretBytes};
+use crate::{Result, SecretsError};
+
+/// The folder below the project's.
+pub const FOLDER: &str = "secrets";
+/// The index in it.
+pub const INDEX: &str = "secrets.toml";
+
+/// A project's committed secrets.
+///
+/// Every change takes the folder's lock, reads the index afresh, and replaces files whole. The
+/// index is replaced before the value's file: a crash between the two leaves the old value with a
+/// raised version, which the same command repairs.
+#[derive(Debug)]
+pub struct Vault {
+    dir: PathBuf,
+    index: Index,
+}
+
+/// Where a new value comes from.
+#[derive(Debug)]
+pub enum NewValue {
+    Given(SecretBytes),
+    /// Made; without a kind, of the kind that the index names.
+    Generated(Option<Generator>),
+}
+
+/// What `rekey` did to one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rekeyed {
+    pub name: SecretName,
+    pub added: Vec<String>,
+    /// They may have read the value, which did not change.
+    pub removed: Vec<String>,
+}
+
+impl Vault {
+    /// The secrets of the project at `project`.
+    pub fn open(project: &Path) -> Result<Self> {
+        let dir = project.join(FOLDER);
+        let (_, index) = read_index(&dir)?;
+        Ok(Self { dir, index })
+    }
+
+    /// Whether the project has any.
+    pub fn exists(project: &Path) -> bool {
+        project.join(FOLDER).join(INDEX).exists()
+    }
+
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub fn index_file(&self) -> PathBuf {
+        self.dir.join(INDEX)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn file(&self, name: &SecretName) -> PathBuf {
+        self.dir.join(name.file_name())
+    }
+
+    pub fn entry(&self, name: &SecretName) -> Result<&Entry> {
+        self.index.entry(&self.index_file(), name)
+    }
+
+    pub fn readers(&self, name: &SecretName) -> Result<Vec<Reader<'_>>> {
+        Ok(self.index.readers(self.entry(name)?))
+    }
+
+    /// The content of a secret's file; `None` when there is none.
+    pub fn ciphertext(&self, name: &SecretName) -> Result<Option<Vec<u8>>> {
+        let file = self.file(name);
+        match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(at("read", &file)),
+        }
+    }
+
+    /// Decrypts a secret.
+    pub fn reveal(&self, name: &SecretName, identities: &Identities) -> Result<SecretBytes> {
+        let entry = self.entry(name)?;
+        let file = self.file(name);
+        let Some(ciphertext) = self.ciphertext(name)? else {
+            return Err(SecretsError::NoValue { name: name.clone(), file, generated: entry.generate.is_some() });
+        };
+        if identities.is_empty() {
+            return Err(SecretsError::NoIdentity { name: name.clone(), looked: identities.looked() });
+        }
+        identities.decrypt(&ciphertext)?.map_err(|source| SecretsError::Open {
+            name: name.clone(),
+            file,
+            tried: identities.looked(),
+            source,
+        })
+    }
+
+    /// Gives a secret a new value; its new version. A secret that the index does not know is added
+    /// to it when `hosts` says who may read it.
+    pub fn set(&mut self, name: &SecretName, value: NewValue, hosts: &[HostPattern]) -> Result<u64> {
+        self.change(|vault, editor| {
+            let file = vault.index_file();
+            let mut entry = match vault.index.secrets.get(name) {
+                Some(_) if !hosts.is_empty() => {
+                    return Err(SecretsError::Declared { file, name: name.clone() });
+                }
+                None if !hosts.is_empty() => {
+                    editor.declare(name, hosts);
+                    Entry { hosts: hosts.to_vec(), ..Entry::default() }
+                }
+                _ => vault.entry(name)?.clone(),
+            };
+            let bad = |why| SecretsError::BadValue { name: name.clone(), why };
+            let value = match (value, entry.generate) {
+                (NewValue::Given(_), Some(kind)) => return Err(vault.made_not_typed(name, kind)),
+                (NewValue::Given(value), None) => value,
+                (NewValue::Generated(kind), declared) => {
+                    let kind = kind.or(declared).ok_or_else(|| bad(NO_KIND))?;
+                    if Some(kind) != declared {
+                        editor.set_generator(name, kind);
+                    }
+                    kind.generate()
+                }
+            };
+            match value.len() {
+                0 => return Err(bad("an empty value is none\n  help: pipe the value in, or use `--from-file FILE`")),
+                1..=MAX_VALUE => {}
+                _ => return Err(bad(TOO_LONG)),
+            }
+            entry.version += 1;
+            let prepared = vault.seal(name, &mut entry, &value)?;
+            editor.set_sealed(name, &entry);
+            Ok((entry.version, vec![prepared]))
+        })
+    }
+
+    /// Encrypts files anew whose readers have changed: the values and versions stay. All of them,
+    /// or those named. When one cannot be decrypted, none is changed.
+    pub fn rekey(&mut self, names: &[SecretName], identities: &Identities) -> Result<Vec<Rekeyed>> {
+        self.change(|vault, editor| {
+            let all = || vault.index.secrets.keys().filter(|name| vault.file(name).exists()).cloned().collect();
+            let names: Vec<SecretName> = if names.is_empty() { all() } else { names.to_vec() };
+            let (mut done, mut files) = (Vec::new(), Vec::new());
+            for name in names {
+                let mut entry = vault.entry(&name)?.clone();
+                if vault.is_up_to_date(&name)? {
+                    continue;
+                }
+                let value = vault.reveal(&name, identities)?;
+                let before = std::mem::take(&mut entry.sealed_to);
+                files.push(vault.seal(&name, &mut entry, &value)?);
+                editor.set_sealed(&name, &entry);
+                done.push(Rekeyed {
+                    added: missing_from(&entry.sealed_to, &before),
+                    removed: missing_from(&before, &entry.sealed_to),
+                    name,
+                });
+            }
+            Ok((done, files))
+        })
+    }
+
+    /// Puts a host's key into the index, or replaces it there. Whether that changed anything;
+    /// what the host may read is encrypted to it by the next [`Self::rekey`].
+    pub fn set_host_key(&mut self, host: &str, key: &Recipient) -> Result<bool> {
+        self.set_key("hosts", host, key)
+    }
+
+    pub(crate) fn set_key(&mut self, section: &str, name: &str, key: &Recipient) -> Result<bool> {
+        if !is_plain(name) {
+            return Err(SecretsError::HostName { host: name.to_owned() });
+        }
+        self.change(|vault, editor| {
+            let known = if section == "hosts" { &vault.index.hosts } else { &vault.index.operators };
+            let changes = known.get(name) != Some(key);
+            if changes {
+                editor.set_key(section, name, key);
+            }
+            Ok((changes, Vec::new()))
+        })
+    }
+
+    /// Whether a secret's file is encrypted to exactly those who may read it, as far as the index
+    /// and the file's header tell.
+    pub fn is_up_to_date(&self, name: &SecretName) -> Result<bool> {
+        let entry = self.entry(name)?;
+        let header = self.ciphertext(name)?.and_then(|file| Header::read(&file));
+        Ok(self.index.is_up_to_date(entry) && header == Some(Header::of(&self.index.readers(entry))))
+    }
+
+    /// Refuses a secret whose value is made, before anybody types one.
+    pub fn may_be_typed(&self, name: &SecretName) -> Result<()> {
+        self.entry(name)?.generate.map_or(Ok(()), |kind| Err(self.made_not_typed(name, kind)))
+    }
+
+    fn made_not_typed(&self, name: &SecretName, kind: Generator) -> SecretsError {
+        SecretsError::Generated { name: name.clone(), file: self.index_file(), generate: kind.to_string() }
+    }
+
+    fn seal(&self, name: &SecretName, entry: &mut Entry, value: &SecretBytes) -> Result<Prepared> {
+        if self.index.operators.is_empty() {
+            return Err(SecretsError::NoOperators { name: name.clone(), file: self.index_file() });
+        }
+        let readers = self.index.readers(entry);
+        let sealed = seal(value, readers.iter().map(|reader| reader.key));
+        let sealed = sealed.map_err(|reason| SecretsError::Seal { name: name.clone(), reason })?;
+        let sealed_to = readers.iter().map(SealedTo::from).collect();
+        entry.sealed_to = sealed_to;
+        Prepared::new(&self.file(name), &sealed, 0o644)
+    }
+
+    /// Runs a change under the lock, on the index as it is now, and writes what it prepared.
+    fn change<T>(&mut self, work: impl FnOnce(&Self, &mut Editor) -> Result<(T, Vec<Prepared>)>) -> Result<T> {
+        let _lock = files::lock(&self.dir)?;
+        let (before, index) = read_index(&self.dir)?;
+        self.index = index;
+        let file = self.index_file();
+        let mut editor = Editor::new(&file, &before)?;
+        let (result, prepared) = work(self, &mut editor)?;
+        let (text, index) = editor.finish(&file)?;
+        if text != before {
+            files::replace(&file, text.as_bytes(), 0o644)?;
+        }
+        self.index = index;
+        prepared.into_iter().try_for_each(Prepared::commit)?;
+        Ok(result)
+    }
+}
+
+const TOO_LONG: &str = "it is longer than 1 MiB, and systemd takes no longer credential\n  help: encrypt a key here, and what it opens elsewhere";
+const NO_KIND: &str =
+    "there is no kind of value to make\n  help: name one: `--generate password:32`, `hex:32` or `base64:32`";
+
+fn read_index(dir: &Path) -> Result<(String, Index)> {
+    let file = dir.join(INDEX);
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SecretsError::NoIndex { file }),
+        other => other.map_err(at("read", &file))?,
+    };
+    let index = Index::parse(&file, &text)?;
+    Ok((text, index))
+}
+
+/// Names in `these` whose key is not in `those`.
+fn missing_from(these: &[SealedTo], those: &[SealedTo]) -> Vec<String> {
+    let missing = these.iter().filter(|this| those.iter().all(|that| that.fingerprint != this.fingerprint));
+    missing.map(|this| this.name.clone()).collect()
+}

@@ -1,0 +1,158 @@
+//! `check` tells every fault at once, and `init` makes a vault that has none.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+use cairn_secrets::{Identities, ProjectHost, State, Vault, init};
+use common::{Project, given, name};
+
+fn host(name: &str) -> ProjectHost {
+    ProjectHost { name: name.to_owned(), is_machine: false, pinned_key: None }
+}
+
+fn machine(name: &str) -> ProjectHost {
+    ProjectHost { is_machine: true, ..host(name) }
+}
+
+#[test]
+fn a_sound_vault_has_no_faults_with_or_without_an_identity() {
+    let project = Project::new();
+    let alice = project.operator("alice");
+    let mut vault = project.index(&format!(
+        "[operators]\nalice = \"{}\"\n[secrets.a]\nhosts = [\"web-*\"]\n[secrets.b]\nhosts = [\"local\"]\ngenerate = \"hex:16\"\n",
+        alice.public
+    ));
+    vault.set(&name("a"), given("x"), &[]).unwrap();
+    fs::write(project.path("secrets/README.md"), "").unwrap();
+    let hosts = [host("web-1"), machine("local")];
+    assert_eq!(vault.check(&hosts, &alice.identities()).unwrap(), []);
+    assert_eq!(vault.check(&hosts, &Identities::none()).unwrap(), []);
+    assert_eq!(vault.state(&name("a"), &hosts).unwrap(), State::UpToDate);
+    assert_eq!(vault.state(&name("b"), &hosts).unwrap(), State::PerComputer);
+    assert_eq!(vault.state(&name("b"), &[host("local")]).unwrap(), State::NoValue);
+}
+
+#[test]
+fn every_kind_of_fault_is_told_in_one_run() {
+    let project = Project::new();
+    let (alice, web) = (project.operator("alice"), project.host("web"));
+    let mut text = format!(
+        "[operators]\nalice = \"{}\"\n[hosts]\nweb = \"{}\"\ngone = \"{}\"\n",
+        alice.public,
+        web.public,
+        project.host("gone").public
+    );
+    for secret in ["absent", "damaged", "foreign", "link", "loose", "stale", "typo"] {
+        let hosts = if secret == "typo" { "wep" } else { "web" };
+        text.push_str(&format!("[secrets.{secret}]\nhosts = [\"{hosts}\"]\n"));
+    }
+    let mut vault = project.index(&text);
+    for secret in ["damaged", "foreign", "link", "loose", "stale", "typo"] {
+        vault.set(&name(secret), given("x"), &[]).unwrap();
+    }
+    let path = |file: &str| project.path(&format!("secrets/{file}"));
+    fs::write(path("damaged.age"), "-----BEGIN AGE").unwrap();
+    fs::rename(path("link.age"), project.path("elsewhere")).unwrap();
+    symlink(project.path("elsewhere"), path("link.age")).unwrap();
+    fs::set_permissions(path("loose.age"), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::write(path("stray.age"), "").unwrap();
+    // Encrypted to somebody else's key by hand.
+    let mallory = project.operator("mallory");
+    fs::write(project.path("plain"), "x").unwrap();
+    common::tool(
+        std::process::Command::new("age")
+            .args(["-a", "-r", mallory.public.as_str(), "-o"])
+            .args([path("foreign.age"), project.path("plain")]),
+    );
+    let vault = project.edit_index("[secrets.stale]\nhosts = [\"web\"]", "[secrets.stale]\nhosts = []");
+
+    let pinned = ProjectHost { pinned_key: Some(project.host("other").public.to_string()), ..host("web") };
+    let faults = vault.check(&[pinned], &alice.identities()).unwrap();
+    let told: Vec<(String, &str)> = faults
+        .iter()
+        .map(|f| (f.file.file_name().unwrap().to_string_lossy().into_owned(), f.problem.as_str()))
+        .collect();
+    for (file, problem) in [
+        ("absent.age", "has no value"),
+        ("damaged.age", "no age file"),
+        ("foreign.age", "not encrypted to exactly"),
+        ("foreign.age", "cannot be decrypted with"),
+        ("link.age", "no plain file"),
+        ("loose.age", "others may change it"),
+        ("stale.age", "not encrypted to exactly"),
+        ("stray.age", "no secret of the index"),
+        ("secrets.toml", "`wep` matches no host"),
+        ("secrets.toml", "hosts.gone: this project has no such host"),
+        ("secrets.toml", "pins another host key"),
+    ] {
+        assert!(told.iter().any(|(f, p)| f == file && p.contains(problem)), "{file}: {problem}\n{told:#?}");
+    }
+    assert_eq!(faults.len(), 11, "{told:#?}");
+    assert!(faults.iter().all(|fault| !fault.help.is_empty()));
+}
+
+#[test]
+fn init_makes_what_is_missing_and_then_nothing() {
+    let project = Project::new();
+    fs::remove_dir(project.path("secrets")).unwrap();
+    let identity = project.path("home/identity.txt");
+    let named = [identity.clone()];
+    let done = init(project.root(), "alice", &named, &[]).unwrap();
+    assert_eq!(done.identity.as_ref(), Some(&identity));
+    assert_eq!(done.operator.as_deref(), Some("alice"));
+    assert_eq!(fs::metadata(&identity).unwrap().mode() & 0o777, 0o600);
+    let text = project.index_text();
+    assert!(text.starts_with("# Who may read which secret."), "{text}");
+    assert!(!text.contains("AGE-SECRET-KEY"));
+
+    // Declared values are made, except those that each computer makes for its own machines.
+    let text = format!(
+        "{text}\n[secrets.shared]\nhosts = [\"web\"]\ngenerate = \"hex:16\"\n[secrets.own]\nhosts = [\"local\"]\ngenerate = \"hex:16\"\n[secrets.typed]\nhosts = [\"web\"]\n"
+    );
+    project.index(&text);
+    let hosts = [host("web"), machine("local")];
+    let done = init(project.root(), "alice", &named, &hosts).unwrap();
+    assert_eq!((done.generated, done.left_to_machines), (vec![name("shared")], vec![name("own")]));
+    assert_eq!((done.identity, done.operator, done.index), (None, None, None));
+    let before = project.index_text();
+    let done = init(project.root(), "alice", &named, &hosts).unwrap();
+    assert!(done.generated.is_empty());
+    assert_eq!(project.index_text(), before);
+
+    // A second operator: another name, and told what is not readable yet.
+    let other = [project.operator("bob").file];
+    let done = init(project.root(), "alice", &other, &hosts).unwrap();
+    assert_eq!((done.operator.as_deref(), done.unreadable), (Some("alice-2"), vec![name("shared")]));
+    let mut vault = Vault::open(project.root()).unwrap();
+    assert!(vault.reveal(&name("shared"), &Identities::read(&other).unwrap()).is_err());
+    vault.rekey(&[], &Identities::read(&named).unwrap()).unwrap();
+    assert_eq!(vault.reveal(&name("shared"), &Identities::read(&other).unwrap()).unwrap().len(), 32);
+}
+
+#[test]
+fn an_identity_that_others_may_read_or_that_is_none_is_refused() {
+    let project = Project::new();
+    let alice = project.operator("alice");
+    let private = String::from_utf8(alice.private()).unwrap();
+    fs::set_permissions(&alice.file, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Identities::read(std::slice::from_ref(&alice.file)).unwrap_err();
+    assert!(error.to_string().contains("chmod 600"), "{error}");
+    let secret = private.lines().last().unwrap();
+    for (text, said) in [
+        ("# nothing\n", "no identity in it"),
+        ("hello\n", "neither"),
+        (&private[..private.len() - 5], "neither"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "OpenSSH's format"),
+    ] {
+        let file = project.path("keys/bad");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let error = Identities::read(std::slice::from_ref(&file)).unwrap_err();
+        assert!(error.to_string().contains(said) && error.to_string().contains("keys/bad"), "{error}");
+        assert!(!format!("{error} {error:?}").contains(&secret[..30]));
+    }
+    assert!(!format!("{:?}", project.operator("carol").identities()).contains("AGE-SECRET"));
+}
