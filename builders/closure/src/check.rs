@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::error::nearest;
+use cairn_formats::report::nearest;
+
 use crate::spec::VERSION;
 use crate::{ClosureError, HostSpec, ServiceName, ServiceSpec};
 
@@ -16,7 +17,7 @@ impl HostSpec {
         for (name, service) in &self.services {
             service.check(name)?;
             self.check_names(name, service)?;
-            for address in service.listen.iter().flat_map(|listen| &listen.tcp) {
+            for address in service.listen.iter().flat_map(crate::Listen::addresses) {
                 if let Some(first) = addresses.insert(*address, name) {
                     return Err(ClosureError::SameAddress {
                         first: first.to_string(),
@@ -26,20 +27,47 @@ impl HostSpec {
                 }
             }
         }
+        self.check_users()
+    }
+
+    /// A user id is what keeps services from each other's state and sockets.
+    fn check_users(&self) -> Result<(), ClosureError> {
+        let mut users: BTreeMap<u32, (&ServiceName, &str)> = BTreeMap::new();
+        for (name, service) in &self.services {
+            let (first, image) = *users.entry(service.user.uid).or_insert((name, &service.image));
+            if image != service.image {
+                return Err(ClosureError::SameUser {
+                    first: first.to_string(),
+                    second: name.to_string(),
+                    uid: service.user.uid,
+                });
+            }
+        }
         Ok(())
     }
 
     fn check_names(&self, name: &ServiceName, service: &ServiceSpec) -> Result<(), ClosureError> {
         let after = service.after.iter().map(|other| ("after", other));
         let upstreams = service.upstreams.iter().map(|other| ("upstreams", other));
-        for (field, other) in after.chain(upstreams) {
+        for read in &service.reads {
+            let owner = self.services.get(&read.service);
+            if owner.is_some_and(|owner| !owner.state.contains_key(&read.state)) {
+                return Err(ClosureError::UnknownState {
+                    service: name.to_string(),
+                    owner: read.service.to_string(),
+                    state: read.state.to_string(),
+                });
+            }
+        }
+        let reads = service.reads.iter().map(|read| ("reads", &read.service));
+        for (field, other) in after.chain(upstreams).chain(reads) {
             let Some(found) = self.services.get(other) else {
                 let known = self.services.keys().map(ServiceName::as_str);
                 return Err(ClosureError::UnknownService {
                     service: name.to_string(),
                     field,
                     unknown: other.to_string(),
-                    nearest: nearest(other.as_str(), known),
+                    nearest: nearest(other.as_str(), known).map(str::to_owned),
                 });
             };
             let sockets = found.listen.as_ref().is_some_and(|listen| listen.unix);
@@ -94,6 +122,31 @@ impl ServiceSpec {
                 return refuse("network", entry, "it takes addresses, prefixes such as 10.0.0.0/8, localhost and any");
             }
         }
+        let paths = self.state.values().map(|path| ("state", path));
+        for (field, path) in paths.chain(self.reads.iter().map(|read| ("reads", &read.path))) {
+            if !is_plain_path(path) || path.split('/').any(|part| part == "..") || path.len() < 2 {
+                return refuse(field, path, "it is an absolute path inside the image");
+            }
+        }
+        if let crate::Kind::Timer { calendar, .. } = &self.kind {
+            let plain = |c: char| c.is_ascii_alphanumeric() || " *,-./:~".contains(c);
+            if calendar.trim().is_empty() || !calendar.chars().all(plain) {
+                return refuse(
+                    "schedule",
+                    calendar,
+                    "it is a time as in systemd.time(7), such as \"daily\" or \"02:00\"",
+                );
+            }
+        }
+        if let Some(address) = self.listen.iter().flat_map(|listen| &listen.own).next()
+            && self.network.is_empty()
+        {
+            let rule = "a service that opens it by itself says in `network` whom it talks with";
+            return refuse("listen.own", &address.to_string(), rule);
+        }
+        if self.kind.ends() && (self.listens() || self.replicas != 1) {
+            return refuse("kind", "", "what runs to its end neither listens nor has replicas");
+        }
         if let Some(health) = &self.health {
             let clean = |c: char| c.is_ascii_graphic();
             if !health.path.starts_with('/') || !health.path.chars().all(clean) {
@@ -107,7 +160,7 @@ impl ServiceSpec {
     }
 
     fn listens(&self) -> bool {
-        self.listen.as_ref().is_some_and(|listen| listen.unix || !listen.tcp.is_empty())
+        self.listen.as_ref().is_some_and(|listen| listen.unix || listen.addresses().next().is_some())
     }
 
     fn check_numbers(&self, name: &ServiceName) -> Result<(), ClosureError> {
@@ -120,6 +173,7 @@ impl ServiceSpec {
             ("user.gid", u64::from(self.user.gid), id_range.contains(&self.user.gid), "services do not run as root"),
             ("limits", 0, !zero.contains(&true), "a limit is more than nothing"),
             ("drain", self.drain.0, self.drain.0 <= 3_600_000, "it is at most an hour"),
+            ("timeout", self.timeout.0, (1..=86_400_000).contains(&self.timeout.0), "it is at most a day"),
         ];
         for (field, value, valid, rule) in numbers {
             if !valid {

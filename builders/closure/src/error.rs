@@ -24,19 +24,16 @@ pub enum ClosureError {
     #[error("the services \"{first}\" and \"{second}\" both listen on {address}")]
     SameAddress { first: String, second: String, address: String },
     #[error(
+        "the services \"{first}\" and \"{second}\" run different images as user {uid}, and would reach each other's files; give one image's user another id"
+    )]
+    SameUser { first: String, second: String, uid: u32 },
+    #[error("service \"{service}\" reads the state \"{state}\" of \"{owner}\", which has no such folder")]
+    UnknownState { service: String, owner: String, state: String },
+    #[error(
         "service \"{service}\" loosens \"{directive}\", which is not one of the hardening directives{}; they are: {known}",
         nearest.as_deref().map(|n| format!("; did you mean {n}?")).unwrap_or_default()
     )]
     UnknownDirective { service: String, directive: String, nearest: Option<String>, known: String },
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: std::io::Error },
-}
-
-/// The candidate nearest to a mistyped name, when one is near enough to be meant.
-pub(crate) fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    candidates
-        .map(|c| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &c.to_lowercase()), c))
-        .filter(|(distance, c)| *distance <= 2.max(c.len() / 4))
-        .min()
-        .map(|(_, c)| c.to_owned())
 }

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::nearest;
-use crate::{ClosureError, Loosened, ServiceName, ServiceSpec};
+use cairn_formats::report::nearest;
+
+use crate::{ClosureError, HostSpec, Loosened, ServiceName, ServiceSpec};
 
 /// Directive and its lines; an empty value is systemd's way to say "none".
 const DEFAULTS: &[(&str, &[&str])] = &[
@@ -52,7 +53,9 @@ pub fn directives() -> impl Iterator<Item = &'static str> {
 }
 
 /// The lines for one service, each with its reason where the definition gave one.
-pub(crate) fn lines(service: &ServiceName, spec: &ServiceSpec) -> Result<String, ClosureError> {
+pub(crate) fn lines(host: &HostSpec, service: &ServiceName, spec: &ServiceSpec) -> Result<String, ClosureError> {
+    let read_by_others = host.services.values().flat_map(|other| &other.reads).any(|read| read.service == *service);
+    let derived = |directive: &str| derived(directive, spec, read_by_others);
     check(service, &spec.hardening)?;
     let mut out = String::new();
     for (name, defaults) in DEFAULTS {
@@ -62,14 +65,14 @@ pub(crate) fn lines(service: &ServiceName, spec: &ServiceSpec) -> Result<String,
                 out.push_str(&format!("# {name} is loosened: {reason}\n"));
                 match loosened.value.strip_prefix('+') {
                     Some(more) => {
-                        let lines = derived(name, spec).unwrap_or(defaults).iter().copied().chain([more]);
+                        let lines = derived(name).unwrap_or(defaults).iter().copied().chain([more]);
                         lines.for_each(|value| out.push_str(&format!("{name}={value}\n")));
                     }
                     None => out.push_str(&format!("{name}={}\n", loosened.value)),
                 }
             }
             None => {
-                for value in derived(name, spec).unwrap_or(defaults) {
+                for value in derived(name).unwrap_or(defaults) {
                     out.push_str(&format!("{name}={value}\n"));
                 }
             }
@@ -82,7 +85,7 @@ pub(crate) fn lines(service: &ServiceName, spec: &ServiceSpec) -> Result<String,
 }
 
 /// What follows from other parts of the definition, so that nobody has to loosen it by hand.
-fn derived(directive: &str, spec: &ServiceSpec) -> Option<&'static [&'static str]> {
+fn derived(directive: &str, spec: &ServiceSpec, read_by_others: bool) -> Option<&'static [&'static str]> {
     let unix = spec.listen.as_ref().is_some_and(|listen| listen.unix);
     match directive {
         // Its own network namespace holds no interface but the loopback; inherited TCP sockets
@@ -92,6 +95,8 @@ fn derived(directive: &str, spec: &ServiceSpec) -> Option<&'static [&'static str
         // Who connects to the service's sockets is in its group, and connecting takes the
         // permission to write.
         "UMask" if unix => Some(&["0007"]),
+        // Who reads its state is in its group.
+        "UMask" if read_by_others => Some(&["0027"]),
         _ => None,
     }
 }
@@ -102,7 +107,7 @@ fn check(service: &ServiceName, hardening: &BTreeMap<String, Loosened>) -> Resul
             return Err(ClosureError::UnknownDirective {
                 service: service.to_string(),
                 directive: directive.clone(),
-                nearest: nearest(directive, directives()),
+                nearest: nearest(directive, directives()).map(str::to_owned),
                 known: directives().collect::<Vec<_>>().join(", "),
             });
         }

@@ -10,6 +10,12 @@ pub const RUN_DIR: &str = "/run/cairn";
 pub const SELF_DIR: &str = "/run/cairn/self";
 /// The link in `/run/cairn/SERVICE` to the instance that takes traffic.
 pub const CURRENT: &str = "current";
+/// Where each service sees its configuration.
+pub const CONFIG_DIR: &str = "/run/cairn/config";
+/// Decrypted secrets, in memory.
+pub const SECRETS_DIR: &str = "/run/cairn/secrets";
+/// State of services, at `/var/lib/cairn/state/SERVICE/NAME`.
+pub const STATE_DIR: &str = "/var/lib/cairn/state";
 /// The generations, as a Nix profile.
 pub const PROFILE: &str = "/nix/var/nix/profiles/cairn";
 /// The profile's name in the store.

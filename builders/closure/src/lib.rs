@@ -4,7 +4,7 @@
 //! path: `closure.json` (a [`Manifest`], which the agent reads), the systemd units, and a link to
 //! the agent. [`write()`] puts them on disk; nothing else here touches a file.
 //!
-//! Three ideas carry the rest of the deployment:
+//! These ideas carry the rest of the deployment:
 //!
 //! * **An instance** is one way of running a service: its id is a hash over everything in the
 //!   unit's text (root file system, command, environment, hardening), so an unchanged service has
@@ -13,6 +13,10 @@
 //! * **Traffic** goes through one symbolic link per service, `/run/cairn/SERVICE/current`, whose
 //!   target is the directory with the instance's sockets. TCP ports are held by systemd socket
 //!   units whose names do not change with the instance.
+//! * **Kinds** ([`Kind`]): besides services there are tasks (once before traffic moves), checks
+//!   (once before the commit) and timers; all are units in the same sandbox.
+//! * **What outlives a generation** lies outside of the store: state folders, and secrets, of
+//!   which a closure knows only names and version numbers.
 //! * **Hardened by default**: see [`hardening`]; a definition loosens single directives, by name
 //!   and with a reason, which stands in the unit as a comment.
 //!
@@ -46,10 +50,11 @@ mod unit;
 mod write;
 
 pub use error::ClosureError;
-pub use manifest::{Health, Manifest, Replica, Service, Socket};
-pub use names::{HostName, InstanceId, ServiceName, StoreDir, UnitName};
+pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
+pub use names::{CredentialName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName};
 pub use render::{Closure, Content, render};
 pub use spec::{
-    HealthSpec, HostSpec, Inherit, Limits, Listen, Loosened, Millis, ServiceSpec, StopSignal, User, VERSION,
+    HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Replace, Secret, ServiceSpec,
+    StopSignal, User, VERSION,
 };
 pub use write::write;

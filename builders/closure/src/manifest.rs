@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use cairn_formats::{Platform, Sha256};
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, InstanceId, Millis, ServiceName, StoreDir, UnitName, User};
+use crate::{
+    HostName, InstanceId, Kind, Millis, Read, Replace, Secret, ServiceName, StateName, StoreDir, UnitName, User,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,8 +30,14 @@ pub struct Service {
     pub instance: InstanceId,
     pub image: String,
     pub rootfs: StoreDir,
+    #[serde(default, skip_serializing_if = "Kind::is_service")]
+    pub kind: Kind,
     pub user: User,
+    /// What is up all the time: the service's processes, or a timer.
     pub replicas: Vec<Replica>,
+    /// What runs to its end: the command of a task, a check or a timer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<Socket>,
     /// The target that groups the replicas.
@@ -37,6 +45,21 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     pub drain: Millis,
+    #[serde(default, skip_serializing_if = "Replace::is_beside")]
+    pub replace: Replace,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub state: BTreeSet<StateName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Read>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<Secret>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    pub unit: UnitName,
+    pub hash: Sha256,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +79,9 @@ pub struct Socket {
     pub unit: UnitName,
     pub hash: Sha256,
     pub address: SocketAddr,
+    /// Whether TLS is spoken there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +98,29 @@ impl Manifest {
         let of_services = self.services.values().flat_map(Service::units);
         self.units.keys().chain(of_services).collect()
     }
+
+    /// Whether some service may write in a folder of this one's state.
+    pub fn is_shared(&self, service: &ServiceName, state: &StateName) -> bool {
+        let reads = self.services.values().flat_map(|other| &other.reads);
+        reads.filter(|read| read.write).any(|read| read.service == *service && read.state == *state)
+    }
+
+    /// Every secret that any service is handed.
+    pub fn secrets(&self) -> BTreeSet<&Secret> {
+        self.services.values().flat_map(|service| &service.secrets).collect()
+    }
 }
 
 impl Service {
+    /// Every unit of the service.
     pub fn units(&self) -> impl Iterator<Item = &UnitName> {
+        self.lasting_units().chain(self.job.iter().map(|job| &job.unit)).chain([&self.target])
+    }
+
+    /// What is up as long as the generation is live: replicas, timers, sockets.
+    pub fn lasting_units(&self) -> impl Iterator<Item = &UnitName> {
         let replicas = self.replicas.iter().map(|replica| &replica.unit);
-        let sockets = self.sockets.iter().map(|socket| &socket.unit);
-        replicas.chain(sockets).chain([&self.target])
+        replicas.chain(self.sockets.iter().map(|socket| &socket.unit))
     }
 
     /// Whether the replicas are reached through the `current` link.

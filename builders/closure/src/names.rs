@@ -93,6 +93,30 @@ name!(
 );
 
 name!(
+    /// A folder of a service's state.
+    StateName,
+    "the name of a state folder",
+    "it takes 1 to 32 lower-case letters, digits and single dashes",
+    |text| is_label(text, 32)
+);
+
+name!(
+    /// A secret of the project.
+    SecretName,
+    "the name of a secret",
+    "it takes 1 to 63 lower-case letters, digits and single dashes",
+    |text| is_label(text, 63)
+);
+
+name!(
+    /// A secret as a service sees it: a file name.
+    CredentialName,
+    "the name of a credential",
+    "it takes 1 to 63 lower-case letters, digits and single dashes",
+    |text| is_label(text, 63)
+);
+
+name!(
     /// One way of running a service: the first 12 hexadecimal digits of a hash over its unit.
     InstanceId,
     "the instance id",
@@ -104,10 +128,10 @@ name!(
     /// A unit of ours: `cairn-…` or `cairn.target`, with the suffix.
     UnitName,
     "the unit name",
-    "it begins with \"cairn\", ends with .service, .socket or .target, and takes letters, digits and -.:_",
+    "it begins with \"cairn\", ends with .service, .socket, .timer or .target, and takes letters, digits and -.:_",
     |text| {
         (text.starts_with("cairn-") || text.starts_with("cairn."))
-            && [".service", ".socket", ".target"].iter().any(|s| text.ends_with(s))
+            && [".service", ".socket", ".timer", ".target"].iter().any(|s| text.ends_with(s))
             && text.len() < 250
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_".contains(&b))
     }
@@ -129,10 +153,11 @@ impl UnitName {
         self.0.starts_with("cairn-") && self.0.ends_with(".target")
     }
 
-    /// Whether it is `cairn-SERVICE-INSTANCE-N.service`.
+    /// Whether it is `cairn-SERVICE-INSTANCE-N.service`, or `.timer`.
     pub fn is_replica(&self) -> bool {
         let parts = || {
-            let name = self.0.strip_prefix("cairn-")?.strip_suffix(".service")?;
+            let name = self.0.strip_prefix("cairn-")?;
+            let name = name.strip_suffix(".service").or_else(|| name.strip_suffix(".timer"))?;
             let (rest, number) = name.rsplit_once('-')?;
             let (service, instance) = rest.rsplit_once('-')?;
             number.parse::<u32>().ok()?;
@@ -178,6 +203,7 @@ mod tests {
             ("cairn-api-527e9101fede-1.service", true, false),
             ("cairn-node-exporter-527e9101fede-12.service", true, false),
             ("cairn-activation-1795409227776-63.service", false, false),
+            ("cairn-certbot-527e9101fede-1.timer", true, false),
             ("cairn-boot.service", false, false),
             ("cairn-api.target", false, true),
             ("cairn.target", false, false),

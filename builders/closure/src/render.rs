@@ -7,8 +7,8 @@ use cairn_formats::{RelPath, Sha256};
 use crate::layout::{AGENT_PROGRAM, socket_name};
 use crate::spec::VERSION;
 use crate::{
-    ClosureError, Health, HostSpec, InstanceId, Manifest, Replica, Service, ServiceName, ServiceSpec, Socket, UnitName,
-    unit,
+    ClosureError, Health, HostSpec, InstanceId, Job, Kind, Manifest, Replica, Service, ServiceName, ServiceSpec,
+    Socket, UnitName, unit,
 };
 
 /// A rendered closure: the manifest, and every file by its path.
@@ -59,11 +59,28 @@ fn render_service(
     // The id covers the unit's text, which in turn holds the id: it is computed with a stand-in
     // for both the id and the replica's number, so that scaling up restarts nothing.
     let stand_in = InstanceId::parse("000000000000")?;
-    let instance = InstanceId::of(&unit::service(host, name, spec, &stand_in, 0)?);
+    let mut covered = unit::service(host, name, spec, &stand_in, 0)?;
+    if let Kind::Timer { calendar, at_start } = &spec.kind {
+        covered.push_str(&unit::timer(&host.name, name, calendar, *at_start));
+    }
+    let instance = InstanceId::of(&covered);
     let listen = spec.listen.clone().unwrap_or_default();
 
     let mut replicas = Vec::new();
-    for number in 1..=spec.replicas {
+    let mut job = None;
+    if spec.kind.ends() {
+        let text = unit::service(host, name, spec, &instance, 1)?;
+        let unit = unit::replica_name(name, &instance, 1)?;
+        job = Some(Job { unit: unit.clone(), hash: Sha256::of(text.as_bytes()) });
+        units.insert(unit, text);
+    }
+    if let Kind::Timer { calendar, at_start } = &spec.kind {
+        let text = unit::timer(&host.name, name, calendar, *at_start);
+        let unit = unit::timer_name(name, &instance)?;
+        replicas.push(Replica { unit: unit.clone(), hash: Sha256::of(text.as_bytes()), socket: None });
+        units.insert(unit, text);
+    }
+    for number in (1..=spec.replicas).filter(|_| spec.kind.is_service()) {
         let text = unit::service(host, name, spec, &instance, number)?;
         let unit = unit::replica_name(name, &instance, number)?;
         replicas.push(Replica {
@@ -75,10 +92,10 @@ fn render_service(
     }
     let mut sockets = Vec::new();
     if let Some(first) = replicas.first() {
-        for address in &listen.tcp {
+        for (address, tls) in listen.held() {
             let text = unit::socket(&host.name, name, address, &first.unit);
             let unit = unit::socket_unit_name(name, address)?;
-            sockets.push(Socket { unit: unit.clone(), hash: Sha256::of(text.as_bytes()), address: *address });
+            sockets.push(Socket { unit: unit.clone(), hash: Sha256::of(text.as_bytes()), address: *address, tls });
             units.insert(unit, text);
         }
     }
@@ -88,8 +105,10 @@ fn render_service(
         instance,
         image: spec.image.clone(),
         rootfs: spec.rootfs.clone(),
+        kind: spec.kind.clone(),
         user: spec.user.clone(),
         replicas,
+        job,
         sockets,
         target,
         health: spec.health.as_ref().map(|health| Health {
@@ -98,6 +117,10 @@ fn render_service(
             interval: health.interval,
         }),
         drain: spec.drain,
+        replace: spec.replace,
+        state: spec.state.keys().cloned().collect(),
+        reads: spec.reads.clone(),
+        secrets: spec.credentials.values().cloned().collect(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cairn_formats::Platform;
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, ServiceName, StoreDir};
+use crate::{CredentialName, HostName, SecretName, ServiceName, StateName, StoreDir};
 
 /// The version of [`HostSpec`] and of the manifest that is made from it.
 pub const VERSION: u32 = 1;
@@ -31,6 +31,8 @@ pub struct ServiceSpec {
     pub rootfs: StoreDir,
     /// The image's name, for people.
     pub image: String,
+    #[serde(default, skip_serializing_if = "Kind::is_service")]
+    pub kind: Kind,
     #[serde(default = "one")]
     pub replicas: u32,
     /// Program (an absolute path inside the root file system) and arguments. In arguments and
@@ -44,6 +46,18 @@ pub struct ServiceSpec {
     pub working_directory: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<Listen>,
+    /// A store path whose files the processes see at `/run/cairn/config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<StoreDir>,
+    /// Folders that outlive every generation, and where the processes see them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state: BTreeMap<StateName, String>,
+    /// State of other services that this one may read, or write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Read>,
+    /// Secrets, handed over as files of these names in `$CREDENTIALS_DIRECTORY`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<CredentialName, Secret>,
     /// Services whose sockets this one connects to, at `/run/cairn/SERVICE/current/N.sock`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<ServiceName>,
@@ -56,6 +70,13 @@ pub struct ServiceSpec {
     pub drain: Millis,
     #[serde(default)]
     pub stop_signal: StopSignal,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ready: Ready,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub replace: Replace,
+    /// How long the start may take, and a task or a job as a whole.
+    #[serde(default = "a_minute", skip_serializing_if = "is_a_minute")]
+    pub timeout: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSpec>,
     #[serde(default)]
@@ -68,12 +89,114 @@ pub struct ServiceSpec {
     pub after: Vec<ServiceName>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+const fn a_minute() -> Millis {
+    Millis(60_000)
+}
+
+fn is_a_minute(value: &Millis) -> bool {
+    *value == a_minute()
+}
+
 fn one() -> u32 {
     1
 }
 
 fn thirty_seconds() -> Millis {
     Millis(30_000)
+}
+
+/// When the command runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Kind {
+    /// All the time.
+    #[default]
+    Service,
+    /// Once, before traffic moves to a generation in which it is new or changed. A failure stops
+    /// the switch.
+    Task {},
+    /// Once in each activation, when traffic has moved and before the commit. A failure reverts.
+    Check {},
+    /// By the clock.
+    Timer {
+        /// As in systemd's `OnCalendar=`.
+        calendar: String,
+        /// Also as soon as the timer is started.
+        #[serde(default, skip_serializing_if = "is_default")]
+        at_start: bool,
+    },
+}
+
+impl Kind {
+    pub const fn is_service(&self) -> bool {
+        matches!(self, Self::Service)
+    }
+
+    /// Whether the command runs to its end rather than all the time.
+    pub const fn ends(&self) -> bool {
+        !self.is_service()
+    }
+}
+
+/// When a service counts as started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ready {
+    /// When its program has been executed.
+    #[default]
+    Exec,
+    /// When it says so itself (`READY=1`, sd_notify(3)).
+    Notify,
+}
+
+/// How a new version of a service takes over from the old one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Replace {
+    /// Both run until traffic has moved.
+    #[default]
+    Beside,
+    /// The old one stops first: for what only one process may have, such as a data folder.
+    Restart,
+}
+
+impl Replace {
+    pub const fn is_beside(&self) -> bool {
+        matches!(self, Self::Beside)
+    }
+}
+
+/// A folder of another service's state, which both see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    pub service: ServiceName,
+    pub state: StateName,
+    /// Where the processes see it.
+    pub path: String,
+    /// Whether they may write there, too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub write: bool,
+}
+
+/// A secret's name, and the number that its value has: a new value is a new number, and changes
+/// the services that use it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    pub name: SecretName,
+    pub version: u64,
+}
+
+impl Secret {
+    /// The name of its file on the host.
+    pub fn file_name(&self) -> String {
+        format!("{}.v{}", self.name, self.version)
+    }
 }
 
 /// Numeric ids: systemd looks names up on the host, where the image's users do not exist.
@@ -93,11 +216,30 @@ pub struct Listen {
     /// Each replica makes a UNIX socket at `{socket}`.
     #[serde(default)]
     pub unix: bool,
+    /// Addresses that the service opens by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<SocketAddr>,
     /// Addresses held by systemd and handed over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tcp: Vec<SocketAddr>,
+    /// As `tcp`, and the service speaks TLS there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<SocketAddr>,
     #[serde(default)]
     pub inherit: Inherit,
+}
+
+impl Listen {
+    /// Every address that systemd holds, in the order of the descriptors, and whether TLS is spoken
+    /// there.
+    pub fn held(&self) -> impl Iterator<Item = (&SocketAddr, bool)> {
+        self.tcp.iter().map(|address| (address, false)).chain(self.tls.iter().map(|address| (address, true)))
+    }
+
+    /// Every TCP address, whoever opens it.
+    pub fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.held().map(|(address, _)| address).chain(&self.own)
+    }
 }
 
 /// How a program is told of the TCP sockets it inherits.

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::layout::{PROFILE, RUN_DIR, SELF_DIR, socket_name};
+use crate::layout::{CONFIG_DIR, PROFILE, RUN_DIR, SECRETS_DIR, SELF_DIR, STATE_DIR, socket_name};
 use crate::quote::{argument, assignment, description};
-use crate::{ClosureError, HostName, HostSpec, Inherit, InstanceId, ServiceName, ServiceSpec, UnitName, hardening};
+use crate::{
+    ClosureError, HostName, HostSpec, Inherit, InstanceId, Ready, ServiceName, ServiceSpec, UnitName, hardening,
+};
 
 pub const ALL_TARGET: &str = "cairn.target";
 pub const BOOT_SERVICE: &str = "cairn-boot.service";
@@ -13,6 +15,11 @@ pub const BOOT_SERVICE: &str = "cairn-boot.service";
 /// Names come from checked parts, so this fails only for an address of absurd length.
 pub fn replica_name(service: &ServiceName, instance: &InstanceId, replica: u32) -> Result<UnitName, ClosureError> {
     UnitName::parse(&format!("cairn-{service}-{instance}-{replica}.service"))
+}
+
+/// The timer has the name of the job that it starts.
+pub fn timer_name(service: &ServiceName, instance: &InstanceId) -> Result<UnitName, ClosureError> {
+    UnitName::parse(&format!("cairn-{service}-{instance}-1.timer"))
 }
 
 pub fn target_name(service: &ServiceName) -> Result<UnitName, ClosureError> {
@@ -43,19 +50,28 @@ pub fn service(
 ) -> Result<String, ClosureError> {
     let mut out = header(&host.name, &format!("service {name}, instance {instance}"));
     unit_section(&mut out, name, spec, replica)?;
-    out.push_str("\n[Service]\nType=exec\n");
+    out.push_str("\n[Service]\n");
+    let kind = match spec.ready {
+        _ if spec.kind.ends() => "oneshot",
+        Ready::Exec => "exec",
+        Ready::Notify => "notify",
+    };
+    directive(&mut out, "Type", kind);
     process(&mut out, name, spec, instance, replica)?;
-    directive(&mut out, "Restart", "always");
-    directive(&mut out, "RestartSec", "1s");
+    if spec.kind.is_service() {
+        directive(&mut out, "Restart", "always");
+        directive(&mut out, "RestartSec", "1s");
+    }
     directive(&mut out, "KillMode", "mixed");
     directive(&mut out, "KillSignal", spec.stop_signal.name());
-    directive(&mut out, "TimeoutStartSec", "60s");
+    directive(&mut out, "TimeoutStartSec", &spec.timeout.to_string());
     directive(&mut out, "TimeoutStopSec", &spec.drain.to_string());
     directive(&mut out, "OOMPolicy", "stop");
     limits(&mut out, spec);
     view(&mut out, host, name, spec, instance);
+    possessions(&mut out, name, spec);
     out.push_str("\n# Hardening\n");
-    out.push_str(&hardening::lines(name, spec)?);
+    out.push_str(&hardening::lines(host, name, spec)?);
     Ok(out)
 }
 
@@ -119,11 +135,11 @@ fn process(
 }
 
 fn sockets(out: &mut String, name: &ServiceName, spec: &ServiceSpec) -> Result<(), ClosureError> {
-    let Some(listen) = spec.listen.as_ref().filter(|listen| !listen.tcp.is_empty()) else {
+    let Some(listen) = spec.listen.as_ref().filter(|listen| listen.held().next().is_some()) else {
         return Ok(());
     };
     let mut units = Vec::new();
-    for address in &listen.tcp {
+    for (address, _) in listen.held() {
         units.push(socket_unit_name(name, address)?.to_string());
     }
     directive(out, "Sockets", &units.join(" "));
@@ -154,8 +170,9 @@ fn view(out: &mut String, host: &HostSpec, name: &ServiceName, spec: &ServiceSpe
     let mut groups: Vec<u32> = spec
         .upstreams
         .iter()
-        .filter_map(|upstream| host.services.get(upstream))
-        .map(|upstream| upstream.user.gid)
+        .chain(spec.reads.iter().map(|read| &read.service))
+        .filter_map(|other| host.services.get(other))
+        .map(|other| other.user.gid)
         .filter(|gid| *gid != spec.user.gid)
         .collect();
     groups.sort_unstable();
@@ -181,6 +198,46 @@ fn view(out: &mut String, host: &HostSpec, name: &ServiceName, spec: &ServiceSpe
         // its link points to, so that directory is bound as well.
         directive(out, "BindReadOnlyPaths", "-/etc/resolv.conf -/run/systemd/resolve");
     }
+}
+
+/// What was given to the service: configuration, secrets, and folders that stay.
+fn possessions(out: &mut String, name: &ServiceName, spec: &ServiceSpec) {
+    if let Some(config) = &spec.config {
+        directive(out, "BindReadOnlyPaths", &format!("{config}:{CONFIG_DIR}"));
+    }
+    for (credential, secret) in &spec.credentials {
+        directive(out, "LoadCredential", &format!("{credential}:{SECRETS_DIR}/{}", secret.file_name()));
+    }
+    for (state, path) in &spec.state {
+        directive(out, "BindPaths", &format!("{STATE_DIR}/{name}/{state}:{path}"));
+        // Below the service's own root, which ProtectSystem= makes read-only.
+        directive(out, "ReadWritePaths", &format!("+{path}"));
+    }
+    for read in &spec.reads {
+        let bound = format!("{STATE_DIR}/{}/{}:{}", read.service, read.state, read.path);
+        if read.write {
+            directive(out, "BindPaths", &bound);
+            directive(out, "ReadWritePaths", &format!("+{}", read.path));
+        } else {
+            directive(out, "BindReadOnlyPaths", &bound);
+        }
+    }
+}
+
+/// Starts the job of the same name.
+pub fn timer(host: &HostName, name: &ServiceName, calendar: &str, at_start: bool) -> String {
+    let mut out = header(host, &format!("timer of {name}"));
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", &format!("{name}, {}", description(calendar)));
+    out.push_str("\n[Timer]\n");
+    directive(&mut out, "OnCalendar", calendar);
+    if at_start {
+        directive(&mut out, "OnActiveSec", "1s");
+    }
+    // A host that was off at the time makes up for it.
+    directive(&mut out, "Persistent", "yes");
+    directive(&mut out, "AccuracySec", "1s");
+    out
 }
 
 /// A TCP address. `service` is the replica that a connection starts when none is running.

@@ -44,6 +44,8 @@ pub struct ImageConfig {
     pub working_dir: Option<String>,
     /// `8080/tcp`
     pub exposed_ports: BTreeSet<String>,
+    /// Absolute paths, in the image.
+    pub volumes: BTreeSet<String>,
     pub labels: BTreeMap<String, String>,
     /// `SIGTERM`
     pub stop_signal: Option<String>,
@@ -60,6 +62,7 @@ impl ImageConfig {
             cmd: Vec::new(),
             working_dir: None,
             exposed_ports: BTreeSet::new(),
+            volumes: BTreeSet::new(),
             labels: BTreeMap::new(),
             stop_signal: None,
             healthcheck: None,
@@ -109,6 +112,8 @@ pub(crate) struct Execution {
     pub env: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthcheckFile>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -180,6 +185,9 @@ fn execution(config: &ImageConfig) -> Result<Execution> {
             return Err(unusable("port", port, "write it as 8080/tcp or 53/udp"));
         }
     }
+    if let Some(volume) = config.volumes.iter().find(|volume| !volume.starts_with('/')) {
+        return Err(unusable("volume", volume, "start it with '/'"));
+    }
     if let Some(dir) = config.working_dir.as_deref().filter(|dir| !dir.starts_with('/')) {
         return Err(unusable("working directory", dir, "start it with '/'"));
     }
@@ -188,6 +196,7 @@ fn execution(config: &ImageConfig) -> Result<Execution> {
         entrypoint: config.entrypoint.clone(),
         env: config.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         exposed_ports: config.exposed_ports.iter().map(|port| (port.clone(), Empty {})).collect(),
+        volumes: config.volumes.iter().map(|volume| (volume.clone(), Empty {})).collect(),
         healthcheck: config.healthcheck.as_ref().map(healthcheck).transpose()?,
         labels: config.labels.clone(),
         stop_signal: config.stop_signal.clone(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cairn_formats::Platform;
+pub use cairn_formats::report::nearest;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
@@ -12,6 +13,8 @@ pub enum DefinitionError {
     Syntax { file: PathBuf, line: usize, column: usize, message: String, help: Option<String> },
     #[error("{}: {at}: {message}{}", file.display(), advice(help))]
     Value { file: PathBuf, at: String, message: String, help: Option<String> },
+    #[error(transparent)]
+    Configuration(Box<cairn_config::Faults>),
     #[error("no `deploy.toml` in {} or any folder above it\n  help: run inside a project, or name it with `--project DIR`", from.display())]
     NoProject { from: PathBuf },
     #[error("there is no {kind} `{name}` in {}{}", dir.display(), advice(help))]
@@ -36,14 +39,4 @@ pub enum DefinitionError {
 
 fn advice(help: &Option<String>) -> String {
     help.as_ref().map(|h| format!("\n  help: {h}")).unwrap_or_default()
-}
-
-/// The candidate closest to `name`, when it is close enough to have been meant.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(name, c), c))
-        .filter(|(distance, c)| *distance <= 2.max(c.len() / 3))
-        .min()
-        .map(|(_, c)| c)
 }

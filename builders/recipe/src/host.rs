@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_closure::{Inherit, StopSignal};
+use cairn_closure::{CredentialName, Inherit, Ready, Replace, SecretName, StateName, StopSignal};
+use cairn_config::Settings;
 use cairn_formats::Platform;
 use serde::Deserialize;
 
@@ -25,6 +26,9 @@ pub struct HostDefinition {
     pub ssh: Option<SshSection>,
     #[serde(default)]
     pub services: BTreeMap<String, ServiceEntry>,
+    /// Image → values of its environment's schema, for every service that runs it.
+    #[serde(default)]
+    pub config: BTreeMap<String, Settings>,
 }
 
 /// `[machine]`: nothing to set yet; its presence is the choice.
@@ -49,6 +53,13 @@ pub struct SshSection {
 #[serde(deny_unknown_fields)]
 pub struct ServiceEntry {
     pub image: String,
+    #[serde(default)]
+    pub kind: KindEntry,
+    /// When a timer runs, as in systemd's `OnCalendar=`.
+    pub schedule: Option<String>,
+    /// A timer that also runs as soon as it is started.
+    #[serde(default)]
+    pub at_start: bool,
     #[serde(default = "one")]
     pub replicas: u32,
     /// Default: the image's entry point and command.
@@ -58,6 +69,25 @@ pub struct ServiceEntry {
     pub user: Option<String>,
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Values of the image's schema, over those of the host.
+    #[serde(default)]
+    pub config: Settings,
+    /// Values of the image's templates, over those of its `settings.toml`.
+    #[serde(default)]
+    pub settings: toml::Table,
+    /// Credential → secret, besides those that `config` names.
+    #[serde(default)]
+    pub credentials: BTreeMap<CredentialName, SecretName>,
+    /// State folder → one of the image's volumes. A volume that is not named here nor in `reads`
+    /// is a state folder with the name of its last part.
+    #[serde(default)]
+    pub state: BTreeMap<StateName, String>,
+    /// `SERVICE/STATE` → one of the image's volumes: another service's folder, to read.
+    #[serde(default)]
+    pub reads: BTreeMap<String, String>,
+    /// As `reads`, and to write as well.
+    #[serde(default)]
+    pub shares: BTreeMap<String, String>,
     #[serde(default)]
     pub listen: ListenEntry,
     /// Addresses, prefixes (`10.0.0.0/8`), `localhost` or `any` that the service may reach; none
@@ -73,6 +103,14 @@ pub struct ServiceEntry {
     /// The signal that makes the service finish its requests and end: `term`, `quit` or `int`.
     #[serde(default)]
     pub stop_signal: StopSignal,
+    /// `notify`: the service says when it is ready. Else it is as soon as it runs.
+    #[serde(default)]
+    pub ready: Ready,
+    /// `beside` or `restart`; by default a service with state restarts.
+    pub replace: Option<Replace>,
+    /// How long the start may take, or a task as a whole.
+    #[serde(with = "duration", default = "a_minute")]
+    pub timeout: Duration,
     /// How long an old version may finish its requests.
     #[serde(with = "duration", default = "ten_seconds")]
     pub drain: Duration,
@@ -84,6 +122,21 @@ pub struct ServiceEntry {
     pub hardening: BTreeMap<String, LoosenedEntry>,
 }
 
+/// When a service's command runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KindEntry {
+    /// All the time.
+    #[default]
+    Service,
+    /// Once before traffic moves, when it is new or changed.
+    Task,
+    /// In each switch, before it is committed.
+    Check,
+    /// By the clock.
+    Timer,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenEntry {
@@ -93,6 +146,12 @@ pub struct ListenEntry {
     /// systemd holds these sockets and hands them over.
     #[serde(default)]
     pub tcp: Vec<SocketAddr>,
+    /// As `tcp`, and the service speaks TLS there.
+    #[serde(default)]
+    pub tls: Vec<SocketAddr>,
+    /// The service opens these by itself.
+    #[serde(default)]
+    pub own: Vec<SocketAddr>,
     /// How the program is told of them: `listen-fds` (systemd's protocol) or `nginx`.
     #[serde(default)]
     pub inherit: Inherit,
@@ -134,6 +193,9 @@ const fn one() -> u32 {
 }
 const fn ten_seconds() -> Duration {
     Duration::from_secs(10)
+}
+const fn a_minute() -> Duration {
+    Duration::from_secs(60)
 }
 const fn half_minute() -> Duration {
     Duration::from_secs(30)
@@ -202,7 +264,7 @@ impl HostDefinition {
                     "add listen = { unix = true }",
                 );
             }
-            for address in &service.listen.tcp {
+            for address in service.listen.tcp.iter().chain(&service.listen.tls).chain(&service.listen.own) {
                 if let Some(other) = addresses.insert(*address, name) {
                     return fail(at("listen.tcp"), format!("{address} is taken by service `{other}`"), "");
                 }
@@ -215,6 +277,23 @@ impl HostDefinition {
                     format!("`{}` is not the path of a URL", health.path),
                     "write it as in \"/health\"",
                 );
+            }
+            if (service.kind == KindEntry::Timer) != service.schedule.is_some() {
+                return fail(
+                    at("schedule"),
+                    "a timer has a schedule, and nothing else has".into(),
+                    "write kind = \"timer\" and schedule = \"daily\", or a time as in systemd.time(7)",
+                );
+            }
+            for read in service.reads.keys().chain(service.shares.keys()) {
+                let owner = read.split_once('/').map(|(owner, _)| owner);
+                if !owner.is_some_and(|owner| self.services.contains_key(owner)) {
+                    return fail(
+                        at("reads"),
+                        format!("`{read}` is not the state of a service of this host"),
+                        "write it as in \"certbot/certificates\"",
+                    );
+                }
             }
             for before in &service.after {
                 if !self.services.contains_key(before) || before == name {

@@ -134,6 +134,9 @@ pub struct RunSection {
     pub env: BTreeMap<String, String>,
     #[serde(default)]
     pub ports: Vec<u16>,
+    /// Folders whose content outlives the container or the generation, owned by `user`.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
@@ -241,15 +244,7 @@ impl ImageDefinition {
         }
         for (n, files) in self.files.iter().enumerate() {
             check_absolute(file, &format!("files[{n}].target"), &files.target)?;
-            let escapes = files.source.is_absolute() || files.source.components().any(|c| c.as_os_str() == "..");
-            if escapes {
-                let message = format!("`{}` leads out of the image's folder", files.source.display());
-                return fail(
-                    &format!("files[{n}].source"),
-                    message,
-                    Some("name a path below the folder of image.toml".into()),
-                );
-            }
+            check_inside(file, &format!("files[{n}].source"), &files.source)?;
             if files.compile && self.python.is_none() {
                 return fail(
                     &format!("files[{n}].compile"),
@@ -260,6 +255,9 @@ impl ImageDefinition {
         }
         for (n, link) in self.links.iter().enumerate() {
             check_absolute(file, &format!("links[{n}].path"), &link.path)?;
+        }
+        for (n, volume) in self.image.volumes.iter().enumerate() {
+            check_absolute(file, &format!("image.volumes[{n}]"), volume)?;
         }
         let mut uids = BTreeMap::from([(0, "root"), (65534, "nobody")]);
         for (name, user) in &self.users {
@@ -291,6 +289,18 @@ impl ImageDefinition {
         }
         Ok(())
     }
+}
+
+fn check_inside(file: &Path, at: &str, path: &Path) -> Result<(), DefinitionError> {
+    if !path.is_absolute() && path.components().all(|c| c.as_os_str() != "..") {
+        return Ok(());
+    }
+    Err(DefinitionError::Value {
+        file: file.to_owned(),
+        at: at.to_owned(),
+        message: format!("`{}` leads out of the image's folder", path.display()),
+        help: Some("name a path below the folder of image.toml".to_owned()),
+    })
 }
 
 fn check_absolute(file: &Path, at: &str, value: &str) -> Result<(), DefinitionError> {

@@ -16,6 +16,7 @@
 //! # Ok::<(), cairn_recipe::DefinitionError>(())
 //! ```
 
+pub mod configuration;
 mod duration;
 mod error;
 pub mod graph;
@@ -27,6 +28,7 @@ pub mod plan;
 pub mod project;
 pub mod step;
 
+pub use configuration::Configuration;
 pub use error::{DefinitionError, nearest};
 pub use graph::{Graph, Node, NodeId, Work};
 pub use image::ImageDefinition;

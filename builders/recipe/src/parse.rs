@@ -2,43 +2,28 @@
 
 use std::path::Path;
 
+use cairn_formats::report::{self, Position, meant};
 use serde::de::DeserializeOwned;
 
-use crate::error::{DefinitionError, nearest};
+use crate::error::DefinitionError;
 
 pub fn toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, DefinitionError> {
     let document = toml::Deserializer::parse(text).map_err(|e| syntax(file, text, &e, None))?;
     serde_path_to_error::deserialize(document).map_err(|e| {
-        let path = e.path().to_string();
-        let path = (path != ".").then_some(path);
-        syntax(file, text, &e.into_inner(), path)
+        let key = report::key(&e.path().to_string());
+        syntax(file, text, &e.into_inner(), key)
     })
 }
 
-fn syntax(file: &Path, text: &str, error: &toml::de::Error, path: Option<String>) -> DefinitionError {
-    let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-    let before = &text.as_bytes()[..offset];
-    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+fn syntax(file: &Path, text: &str, error: &toml::de::Error, key: Option<String>) -> DefinitionError {
+    let Position { line, column } = Position::of(text, error.span().map_or(0, |span| span.start));
     let message = error.message().trim_end().to_owned();
-    let help = unknown_key_help(&message);
-    let message = match path {
-        Some(path) if !message.starts_with("unknown field") => format!("{path}: {message}"),
+    let help = meant(&message).map(|near| format!("did you mean `{near}`?"));
+    let message = match key {
+        Some(key) if !message.starts_with("unknown field") => format!("{key}: {message}"),
         _ => message,
     };
     DefinitionError::Syntax { file: file.to_owned(), line, column, message, help }
-}
-
-/// serde words an unknown key as: unknown field `x`, expected one of `a`, `b`.
-fn unknown_key_help(message: &str) -> Option<String> {
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return None;
-    }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    let known: Vec<&str> = quoted.collect();
-    let near = nearest(unknown, known.iter().copied())?;
-    Some(format!("did you mean `{near}`?"))
 }
 
 #[cfg(test)]

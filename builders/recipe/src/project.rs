@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::configuration::Configuration;
 use crate::error::{DefinitionError, nearest};
 use crate::host::HostDefinition;
 use crate::image::ImageDefinition;
@@ -61,6 +62,8 @@ impl Image {
 pub struct Host {
     pub name: String,
     pub file: PathBuf,
+    /// The file's text, for the places of its values.
+    pub text: String,
     pub definition: HostDefinition,
 }
 
@@ -143,8 +146,14 @@ impl Project {
     pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
         let file = self.root.join("hosts").join(format!("{name}.toml"));
         self.known("host", name, "hosts", self.host_names()?)?;
-        let definition = HostDefinition::parse(&file, &read(&file)?)?;
-        Ok(Host { name: name.to_owned(), file, definition })
+        let text = read(&file)?;
+        let definition = HostDefinition::parse(&file, &text)?;
+        Ok(Host { name: name.to_owned(), file, text, definition })
+    }
+
+    /// What a host may set of an image.
+    pub fn configuration(&self, image: &Image) -> Result<Configuration, DefinitionError> {
+        Configuration::read(image.folder())
     }
 
     /// The lock of an image, checked against its definition. An image that locks nothing (only

@@ -35,7 +35,10 @@ pub enum Step {
     Layer { compression: CompressionKind },
     /// `layers.0`, `layers.1`, … one list a platform → OCI image layout.
     Image { platforms: Vec<ImagePlatform>, annotations: BTreeMap<String, String> },
-    /// `rootfs.IMAGE` for each image, `agent` → host closure. In the specification a
+    /// Nothing → a folder of these text files.
+    Config { files: BTreeMap<String, String> },
+    /// `rootfs.IMAGE` for each image, `config.SERVICE` for each service that has files, `agent` →
+    /// host closure. In the specification a
     /// [`placeholder`] stands for each input's path.
     Host { spec: Box<HostSpec> },
     /// `program` → `bin/NAME`, executable.
@@ -50,6 +53,9 @@ pub struct Generated {
     pub users: BTreeMap<String, User>,
     /// Link path → target.
     pub links: BTreeMap<String, String>,
+    /// Mount points for state, and the user and group that they belong to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, (u32, u32)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +78,8 @@ pub struct ImagePlatform {
     pub command: Vec<String>,
     pub env: BTreeMap<String, String>,
     pub ports: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<String>,
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
     pub health: Option<Health>,

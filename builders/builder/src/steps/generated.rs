@@ -24,6 +24,7 @@ pub fn run(step: &Generated, inputs: &Inputs, out: &Path) -> Result<()> {
     let mut base = Base { union: &union, tree: TreeWriter::create(out)? };
     base.merged_usr()?;
     base.mount_points()?;
+    base.volumes(step)?;
     let accounts = Accounts::new(&step.users)?;
     base.must_write("etc/passwd", accounts.passwd.as_bytes())?;
     base.must_write("etc/group", accounts.group.as_bytes())?;
@@ -70,6 +71,16 @@ impl Base<'_> {
         }
         for (file, content) in mount_points::FILES {
             self.write_if_absent(file, content.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn volumes(&mut self, step: &Generated) -> Result<()> {
+        for (volume, (uid, gid)) in &step.volumes {
+            let at = layout::absolute(volume)
+                .ok_or_else(|| Error::parameter("volumes", volume, "it must be an absolute path without `..`"))?;
+            let attributes = Attributes { mode: 0o750, uid: *uid, gid: *gid };
+            self.take(&at.to_string(), |tree, at| tree.directory(at, attributes))?;
         }
         Ok(())
     }

@@ -12,13 +12,16 @@ use crate::inputs::Inputs;
 pub fn run(spec: &HostSpec, inputs: &Inputs, out: &Path) -> Result<()> {
     let mut spec = spec.clone();
     spec.agent = store_dir("agent", inputs)?;
-    for service in spec.services.values_mut() {
+    for (name, service) in &mut spec.services {
         let label = format!("rootfs.{}", service.image);
         if service.rootfs.0 != placeholder(&label) {
             let reason = format!("it should be the placeholder of the input `{label}`");
             return Err(Error::parameter("rootfs", service.rootfs.to_string(), reason));
         }
         service.rootfs = store_dir(&label, inputs)?;
+        if service.config.is_some() {
+            service.config = Some(store_dir(&format!("config.{name}"), inputs)?);
+        }
     }
     let closure = cairn_closure::render(&spec)?;
     Ok(cairn_closure::write(&closure, out)?)

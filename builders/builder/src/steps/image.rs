@@ -41,6 +41,7 @@ fn config(platform: &ImagePlatform) -> Result<ImageConfig> {
         cmd: platform.command.clone(),
         working_dir: platform.workdir.clone(),
         exposed_ports: platform.ports.iter().map(|port| format!("{port}/tcp")).collect(),
+        volumes: platform.volumes.iter().cloned().collect(),
         labels: platform.labels.clone(),
         stop_signal: platform.stop_signal.clone(),
         healthcheck: platform.health.as_ref().map(healthcheck),

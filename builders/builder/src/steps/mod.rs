@@ -1,5 +1,6 @@
 //! The steps that a recipe is made of, one file each. [`cairn_recipe::step`] says what each takes.
 
+mod config;
 mod deb;
 mod debpyc;
 mod files;
@@ -40,6 +41,7 @@ pub fn run(request: &Request) -> Result<()> {
         Step::Rootfs {} => rootfs::run(inputs, out),
         Step::Layer { compression } => layer::run(*compression, inputs, out),
         Step::Image { platforms, annotations } => image::run(platforms, annotations, inputs, out),
+        Step::Config { files } => config::run(files, out),
         Step::Host { spec } => host::run(spec, inputs, out),
         Step::Program { name } => program::run(name, inputs, out),
     }

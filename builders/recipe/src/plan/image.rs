@@ -188,14 +188,19 @@ fn generated(graph: &mut Graph, definition: &ImageDefinition, trees: Vec<NodeId>
         platform: Some(platform),
         users: users.collect(),
         links: definition.links.iter().map(|l| (l.path.clone(), l.target.clone())).collect(),
+        volumes: definition.image.volumes.iter().map(|path| (path.clone(), owner(definition))).collect(),
     });
     graph.run("generated", step, BTreeMap::from([("trees".to_owned(), trees)]))
 }
 
+/// The user and group that the image runs as.
+fn owner(definition: &ImageDefinition) -> (u32, u32) {
+    definition.user(definition.image.user.as_deref().unwrap_or("root")).unwrap_or((0, 0))
+}
+
 fn run_config(definition: &ImageDefinition, platform: Platform) -> ImagePlatform {
     let run = &definition.image;
-    let user = run.user.as_deref().unwrap_or("root");
-    let (uid, gid) = definition.user(user).unwrap_or((0, 0));
+    let (uid, gid) = owner(definition);
     let nanoseconds = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     ImagePlatform {
         platform,
@@ -205,6 +210,7 @@ fn run_config(definition: &ImageDefinition, platform: Platform) -> ImagePlatform
         command: run.command.clone(),
         env: run.env.clone(),
         ports: run.ports.clone(),
+        volumes: run.volumes.clone(),
         labels: run.labels.clone(),
         stop_signal: run.stop_signal.clone(),
         health: run.health.as_ref().map(|h| Health {

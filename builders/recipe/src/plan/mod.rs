@@ -10,8 +10,9 @@
 
 mod host;
 mod image;
+mod service;
 
-pub use host::{Programs, agent, host, images_of};
+pub use host::{Material, Materials, Programs, agent, host, images_of};
 pub use image::{image, rootfs};
 
 use crate::graph::{Graph, NodeId};
