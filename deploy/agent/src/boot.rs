@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{activation, manifests, services};
+use crate::{activation, manifests, secrets, services};
 
 /// Makes the directories and `current` links of the committed generation, and settles
 /// activations that the reboot cut off. May run again at any time.
@@ -10,6 +10,8 @@ pub fn run() -> Result<()> {
     let paths = &Paths::host();
     if let Some((_, closure)) = manifests::committed(paths)? {
         let manifest = manifests::of(paths, &closure)?;
+        services::state::ensure(paths, &manifest)?;
+        secrets::place(paths, &manifest)?;
         for (name, service) in &manifest.services {
             services::make_directory(paths, name, &service.instance, &service.user)?;
             if service.has_unix_sockets() {

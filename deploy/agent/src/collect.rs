@@ -8,8 +8,8 @@ use cairn_store::Store;
 
 use crate::activation::{self, record, record::Record};
 use crate::error::Result;
-use crate::generations;
 use crate::paths::Paths;
+use crate::{generations, manifests, secrets};
 
 /// Records of ended activations that stay for whoever looks into one.
 const KEPT_RECORDS: usize = 50;
@@ -22,6 +22,11 @@ pub fn run(store: &Store, keep: u32, dry_run: bool) -> Result<CollectReport> {
         forget(store, &paths, &superfluous)?;
     }
     let collected = store.collect_garbage(dry_run)?;
+    if !dry_run {
+        let kept: Result<Vec<_>> =
+            generations::list(store)?.iter().map(|generation| manifests::of(&paths, &generation.closure)).collect();
+        secrets::forget(&paths, &kept?)?;
+    }
     Ok(CollectReport {
         generations: superfluous,
         paths: u64::try_from(collected.deleted.len()).unwrap_or(u64::MAX),

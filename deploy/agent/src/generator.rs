@@ -43,7 +43,8 @@ fn wants(manifest: &Manifest) -> Vec<(String, String)> {
     let mut pairs = vec![("multi-user.target".to_owned(), all.to_owned())];
     for service in manifest.services.values() {
         pairs.push((all.to_owned(), service.target.to_string()));
-        for unit in service.units().filter(|unit| **unit != service.target) {
+        // What runs to its end is started by its timer, or by an activation.
+        for unit in service.lasting_units() {
             pairs.push((service.target.to_string(), unit.to_string()));
         }
     }

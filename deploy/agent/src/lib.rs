@@ -21,6 +21,7 @@ pub mod manifests;
 pub mod paths;
 pub mod process;
 pub mod receive;
+pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod status;

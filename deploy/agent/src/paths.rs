@@ -73,6 +73,26 @@ impl Paths {
         self.at("/nix/var/cairn")
     }
 
+    /// A service's state folders.
+    pub fn state_of(&self, service: &ServiceName) -> PathBuf {
+        self.at(layout::STATE_DIR).join(service.as_str())
+    }
+
+    /// Secrets as they were sent, sealed to the host's key.
+    pub fn sealed_secrets(&self) -> PathBuf {
+        self.state_dir().join("secrets")
+    }
+
+    /// Secrets in clear, in memory.
+    pub fn secrets(&self) -> PathBuf {
+        self.at(layout::SECRETS_DIR)
+    }
+
+    /// The key that secrets are sealed to; beside it, with `.pub`, its public part.
+    pub fn host_key(&self) -> PathBuf {
+        self.at("/etc/ssh/ssh_host_ed25519_key")
+    }
+
     pub fn lock_file(&self) -> PathBuf {
         self.state_dir().join("lock")
     }

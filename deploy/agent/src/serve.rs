@@ -15,7 +15,8 @@ use cairn_protocol::{
 use cairn_store::Store;
 
 use crate::error::AgentError;
-use crate::{activation, collect, generations, receive, status};
+use crate::paths::Paths;
+use crate::{activation, collect, generations, receive, secrets, status};
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
 const ANNOUNCED: usize = 5_000;
@@ -117,6 +118,10 @@ impl<R: Read, W: Write> Server<'_, R, W> {
                     Err(stopped) => Err(Stop::Broken(Box::new(stopped.error.into()))),
                 }
             }
+            Request::KeepSecrets { secrets } => {
+                secrets::keep(&Paths::new(self.store.root()), &secrets)?;
+                Ok(Response::Kept)
+            }
             Request::Switch(request) => self.activate(&request),
             Request::Rollback { to, operator, reason, confirm_within } => {
                 let target = generations::rollback_target(self.store, to)?;
@@ -187,6 +192,7 @@ enum Until {
 }
 
 fn hello(store: &Store) -> Result<Hello, ServeError> {
+    let paths = Paths::new(store.root());
     let generations = generations::list(store)?;
     let current = generations.iter().find(|generation| generation.current).cloned();
     let (valid, all_valid) = announced(store, current.as_ref(), &generations)?;
@@ -198,6 +204,8 @@ fn hello(store: &Store) -> Result<Hello, ServeError> {
         current,
         valid,
         all_valid,
+        secrets: secrets::kept(&paths),
+        host_key: secrets::public_key(&paths),
         host: host_summary(),
     })
 }

@@ -99,7 +99,7 @@ fn endpoints(manifest: &Manifest) -> Vec<Endpoint> {
         let sockets = service.sockets.clone();
         sockets.into_iter().map(move |socket| Endpoint {
             service: name.clone(),
-            scheme: "http".to_owned(),
+            scheme: if socket.tls { "https" } else { "http" }.to_owned(),
             port: socket.address.port(),
             path: "/".to_owned(),
         })

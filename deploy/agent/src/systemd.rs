@@ -138,6 +138,7 @@ pub fn instances() -> Result<Vec<UnitName>> {
             "list-units",
             "cairn-*.service",
             "cairn-*.socket",
+            "cairn-*.timer",
             "cairn-*.target",
         ],
     )?;
@@ -157,6 +158,35 @@ fn parse_instances(text: &str) -> Vec<UnitName> {
 pub fn last_lines(unit: &str, count: u32) -> Vec<String> {
     let count = count.to_string();
     let arguments = ["--no-pager", "--quiet", "--output=cat", "--lines", &count, "--unit", unit];
+    match run("journalctl", &arguments) {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Now, as [`lines_since`] takes it.
+pub fn now() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("@{}.{:06}", since.as_secs(), since.subsec_micros())
+}
+
+/// What a unit wrote since then, at most the last `count` lines.
+pub fn lines_since(unit: &str, since: &str, count: u32) -> Vec<String> {
+    // The journal takes in lines a little later than a unit ends.
+    let _ = run("journalctl", &["--sync"]);
+    let count = count.to_string();
+    let arguments = [
+        "--no-pager",
+        "--quiet",
+        "--output=cat",
+        "--lines",
+        &count,
+        "--since",
+        since,
+        "--unit",
+        unit,
+        "_TRANSPORT=stdout",
+    ];
     match run("journalctl", &arguments) {
         Ok(output) => String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
         Err(_) => Vec::new(),

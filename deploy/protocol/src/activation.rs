@@ -126,6 +126,9 @@ pub enum ServiceState {
     Failed,
     Draining,
     Stopped,
+    /// A task or a check, and its end.
+    Running,
+    Done,
 }
 
 /// One line of the event file.
@@ -156,6 +159,11 @@ pub enum ActivationEvent {
     },
     Note {
         text: String,
+    },
+    /// What a task or a check wrote.
+    Output {
+        service: String,
+        line: String,
     },
     /// The trial is live and healthy; a fresh connection has `seconds` to confirm.
     AwaitingConfirmation {

@@ -31,6 +31,12 @@ pub struct Hello {
     /// generations need. The current generation's come first.
     pub valid: Vec<StorePath>,
     pub all_valid: bool,
+    /// Sealed secrets that the host keeps, as `NAME.vVERSION`.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// The host's public key, which secrets are sealed to: `ssh-ed25519 AAAA…`.
+    #[serde(default)]
+    pub host_key: Option<String>,
     pub host: HostSummary,
 }
 

@@ -35,7 +35,8 @@ pub use activation::{
 pub use failure::{Failure, FailureKind};
 pub use hello::{Generation, Hello, HostSummary};
 pub use message::{
-    CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SwitchEnd,
+    CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SealedSecret,
+    SwitchEnd,
 };
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};
 

@@ -17,6 +17,10 @@ pub enum Request {
     /// a data stream that says which contents it lacks ([`crate::wanted`]); a data stream with
     /// those follows.
     Copy(CopyRequest),
+    /// Keeps secrets, sealed to the host's own key, for closures that will name them.
+    KeepSecrets {
+        secrets: Vec<SealedSecret>,
+    },
     /// Events of the activation until it waits for confirmation or has ended.
     Switch(ActivationRequest),
     /// As `Switch`, with the closure of an earlier generation.
@@ -46,6 +50,22 @@ pub enum Request {
         keep: u32,
         dry_run: bool,
     },
+}
+
+/// A secret's value that only the host can read.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedSecret {
+    pub name: String,
+    pub version: u64,
+    /// An age file in ASCII armor.
+    pub ciphertext: String,
+}
+
+impl std::fmt::Debug for SealedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.v{} ({} bytes sealed)", self.name, self.version, self.ciphertext.len())
+    }
 }
 
 /// Paths that the client saw as valid and relies on. The host holds them against collection while
@@ -94,6 +114,7 @@ pub enum Response {
         paths: Vec<StorePath>,
     },
     Copied(CopyResult),
+    Kept,
     /// To `Switch`, `Rollback`, `Confirm`, `Follow` and `Revert`.
     Switch {
         id: ActivationId,

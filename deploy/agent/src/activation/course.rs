@@ -5,7 +5,7 @@ use cairn_closure::{Manifest, UnitName};
 
 use super::host::{Ask, Host, Side};
 use super::machine::Phase;
-use super::plan::{Flip, Plan};
+use super::plan::{Flip, Plan, Start};
 use crate::error::{AgentError, Result};
 use crate::health::Via;
 
@@ -26,16 +26,18 @@ pub fn perform<H: Host>(phase: Phase, plan: &Plan, host: &mut H) -> Result<()> {
 
 fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.ensure_users(plan)?;
+    host.ensure_state(plan)?;
+    host.place_secrets(plan)?;
     for (service, instance) in &plan.new_instances {
         if let Some(spec) = plan.new.services.get(service) {
             host.make_directory(service, instance, &spec.user)?;
         }
     }
-    let new: Vec<UnitName> = [plan.started(), plan.new_sockets.clone()].concat();
+    let new: Vec<UnitName> = [plan.started(), plan.new_sockets.clone(), plan.new_jobs.clone()].concat();
     host.link(Side::New, &new)?;
     // Once the profile is renamed, any reload (an upgrade of the host's packages does one) drops
     // what the old closure's units say, and they would be stopped with the wrong signal.
-    let old: Vec<UnitName> = [plan.retired.clone(), plan.retired_sockets.clone()].concat();
+    let old: Vec<UnitName> = [plan.retired.clone(), plan.retired_sockets.clone(), plan.retired_jobs.clone()].concat();
     host.link(Side::Old, &old)?;
     host.reload()?;
     host.expect_loaded(&new)
@@ -44,6 +46,10 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.start(&plan.new_sockets)?;
     for group in &plan.starts {
+        for start in group.iter().filter(|start| start.takes_over()) {
+            host.set_current(&start.service, None)?;
+            host.stop(&start.stops)?;
+        }
         let units: Vec<UnitName> = group.iter().flat_map(|s| s.units.iter().cloned()).collect();
         host.start(&units)?;
         let asks: Vec<Ask<'_>> = group
@@ -56,11 +62,19 @@ fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
             })
             .collect();
         host.expect_healthy(plan, &asks)?;
-        // A service nobody could reach so far takes its traffic at once: those of the next group
-        // may need it to be healthy.
-        let fresh = |flip: &&Flip| flip.from.is_none() && group.iter().any(|start| start.service == flip.service);
+        // A service nobody can reach by now takes its traffic at once: those of the next group may
+        // need it to be healthy.
+        let fresh = |flip: &&Flip| {
+            let mut own = group.iter().filter(|start| start.service == flip.service);
+            own.any(|start| flip.from.is_none() || start.takes_over())
+        };
         for flip in plan.flips.iter().filter(fresh) {
             host.set_current(&flip.service, flip.to.as_ref())?;
+        }
+        for start in group.iter().filter(|_| plan.with_tasks) {
+            if let Some(task) = &start.task {
+                host.run(&start.service, task)?;
+            }
         }
     }
     Ok(())
@@ -85,7 +99,11 @@ fn recheck<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
         .filter(|(name, service)| changed.contains(name) || !service.sockets.is_empty())
         .map(|(name, _)| Ask { side: Side::New, service: name, units: None, via: Via::Current })
         .collect();
-    host.expect_healthy(plan, &asks)
+    host.expect_healthy(plan, &asks)?;
+    for (service, unit) in &plan.checks {
+        host.run(service, unit)?;
+    }
+    Ok(())
 }
 
 /// After the commit: the old instances end, and what the generator emits takes over.
@@ -105,11 +123,26 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 /// Before the commit: everything is as it was.
 fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     let mut faults = Faults::default();
-    // The old instances were not stopped, but one may have ended by itself meanwhile.
+    // What took over gives back. Both cannot run, so what does not stop keeps its place.
+    let mut held: Vec<&Start> = Vec::new();
+    for start in plan.takeovers() {
+        let new = plan.new.services.get(&start.service).map(|service| &service.instance);
+        if host.current(&start.service).as_ref() == new {
+            host.set_current(&start.service, None)?;
+        }
+        let stopped = host.stop(&start.units);
+        if stopped.is_err() {
+            held.push(start);
+        }
+        faults.note(stopped);
+    }
+    // The other old instances were not stopped, but one may have ended by itself meanwhile.
+    let waits = |unit: &&UnitName| !held.iter().any(|start| start.stops.contains(unit));
+    let back: Vec<UnitName> = plan.retired.iter().filter(waits).cloned().collect();
     faults.note(host.start(&plan.retired_sockets));
-    faults.note(host.start(&plan.retired));
+    faults.note(host.start(&back));
     // An instance that still has traffic must not be stopped.
-    for flip in &plan.flips {
+    for flip in plan.flips.iter().filter(|flip| !held.iter().any(|start| start.service == flip.service)) {
         host.set_current(&flip.service, flip.from.as_ref())?;
     }
     faults.note(host.stop(&plan.new_sockets));
@@ -140,6 +173,7 @@ fn leave_only<H: Host>(keep: Option<&Manifest>, host: &mut H, faults: &mut Fault
     faults.note(host.unlink_all());
     faults.note(host.reload());
     faults.note(host.sweep_directories(keep));
+    faults.note(host.sweep_secrets(keep));
 }
 
 /// Cleaning up goes on after a fault, since every part that is done is better than none, and

@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cairn_closure::{InstanceId, Manifest, ServiceName, UnitName, User, layout};
+use cairn_closure::{InstanceId, Kind, Manifest, Service, ServiceName, UnitName, User, layout};
 use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, Goal, ServiceState, Step};
 use cairn_store::{Profile, Store};
@@ -18,10 +18,12 @@ use crate::drain::{self, Listener};
 use crate::error::{AgentError, Fault, Result, file};
 use crate::health::{self, wait};
 use crate::paths::Paths;
-use crate::{files, generations, services, systemd};
+use crate::{files, generations, secrets, services, systemd};
 
 /// Between two looks for the confirmation.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
+/// Lines of a task or check that are kept and shown.
+const JOB_LINES: u32 = 200;
 /// A failing new instance is not waited for as long as a good old one.
 const DRAIN_OF_A_TRIAL: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,26 @@ impl Host for RealHost<'_> {
         for name in plan.new.services.keys().filter(|n| !changed.contains(n)) {
             self.tell(name.as_str(), None, ServiceState::Unchanged, None);
         }
+        if !plan.with_tasks {
+            for name in between(plan) {
+                let text =
+                    format!("{name} is another version there and is not run on the way back: what it changed stays");
+                self.journal.note(ActivationEvent::Note { text });
+            }
+        }
         preflight::check(self.paths, plan)
+    }
+
+    fn place_secrets(&mut self, plan: &Plan) -> Result<()> {
+        secrets::place(self.paths, &plan.new)
+    }
+
+    fn sweep_secrets(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        secrets::sweep(self.paths, keep)
+    }
+
+    fn ensure_state(&mut self, plan: &Plan) -> Result<()> {
+        services::state::ensure(self.paths, &plan.new)
     }
 
     fn ensure_users(&mut self, plan: &Plan) -> Result<()> {
@@ -153,6 +174,32 @@ impl Host for RealHost<'_> {
         systemd::stop(units)
     }
 
+    fn run(&mut self, service: &ServiceName, unit: &UnitName) -> Result<()> {
+        self.tell(service.as_str(), Some(unit), ServiceState::Running, None);
+        let since = systemd::now();
+        let ended = systemd::start(std::slice::from_ref(unit));
+        let said = systemd::lines_since(unit.as_str(), &since, JOB_LINES);
+        for line in &said {
+            self.journal.note(ActivationEvent::Output { service: service.to_string(), line: line.clone() });
+        }
+        ended.map_err(|_| {
+            let state = systemd::states(std::slice::from_ref(unit)).ok().and_then(|mut s| s.remove(unit));
+            let how = state.map_or_else(String::new, |state| format!(" ({})", state.result));
+            // It would stay listed as failed, though nothing of it is left.
+            let _ = systemd::stop(std::slice::from_ref(unit));
+            AgentError::from(Fault {
+                message: format!("{service} failed{how}"),
+                advice: Some("its last lines say why".to_owned()),
+                service: Some(service.to_string()),
+                unit: Some(unit.to_string()),
+                log: said,
+                ..Fault::default()
+            })
+        })?;
+        self.tell(service.as_str(), Some(unit), ServiceState::Done, None);
+        Ok(())
+    }
+
     fn strays(&mut self, keep: Option<&Manifest>) -> Result<Vec<UnitName>> {
         let kept = keep.map(Manifest::all_units).unwrap_or_default();
         let found = systemd::instances()?;
@@ -176,6 +223,10 @@ impl Host for RealHost<'_> {
         wait::wait(&checks, |check, answer| {
             self.tell(check.service.as_str(), Some(&check.unit), ServiceState::Healthy, Some(answer));
         })
+    }
+
+    fn current(&self, service: &ServiceName) -> Option<InstanceId> {
+        services::current(self.paths, service)
     }
 
     fn set_current(&mut self, service: &ServiceName, instance: Option<&InstanceId>) -> Result<()> {
@@ -260,4 +311,14 @@ impl Host for RealHost<'_> {
     fn forget_uncommitted(&mut self) -> Result<()> {
         generations::forget_uncommitted(self.store, &self.record)
     }
+}
+
+/// Tasks that run otherwise in the closure to go back to.
+fn between(plan: &Plan) -> Vec<ServiceName> {
+    let before = plan.old.iter().flat_map(|old| &old.services);
+    let tasks = before.filter(|(_, service)| matches!(service.kind, Kind::Task {}));
+    let differs = |(name, service): &(&ServiceName, &Service)| {
+        plan.new.services.get(*name).is_none_or(|new| new.instance != service.instance)
+    };
+    tasks.filter(differs).map(|(name, _)| name.clone()).collect()
 }

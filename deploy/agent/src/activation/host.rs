@@ -31,6 +31,12 @@ pub trait Host {
     /// Changes nothing.
     fn preflight(&mut self, plan: &Plan) -> Result<()>;
 
+    /// Puts the secrets of the new closure, or of both, where units find them.
+    fn place_secrets(&mut self, plan: &Plan) -> Result<()>;
+    /// Takes away the secrets of all closures but this one.
+    fn sweep_secrets(&mut self, keep: Option<&Manifest>) -> Result<()>;
+    /// Makes the folders of the new services' state that are missing. They stay, as do users.
+    fn ensure_state(&mut self, plan: &Plan) -> Result<()>;
     /// Makes the users that the new services run as. They stay, whatever happens then.
     fn ensure_users(&mut self, plan: &Plan) -> Result<()>;
     fn make_directory(&mut self, service: &ServiceName, instance: &InstanceId, user: &User) -> Result<()>;
@@ -46,11 +52,15 @@ pub trait Host {
     fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()>;
     fn start(&mut self, units: &[UnitName]) -> Result<()>;
     fn stop(&mut self, units: &[UnitName]) -> Result<()>;
+    /// Runs a task or check to its end.
+    fn run(&mut self, service: &ServiceName, unit: &UnitName) -> Result<()>;
     /// Replicas, sockets and targets of ours that are up, or failed, and not of `keep`.
     fn strays(&mut self, keep: Option<&Manifest>) -> Result<Vec<UnitName>>;
     /// Waits until all of these are healthy.
     fn expect_healthy(&mut self, plan: &Plan, asks: &[Ask<'_>]) -> Result<()>;
 
+    /// The instance that a service's traffic goes to.
+    fn current(&self, service: &ServiceName) -> Option<InstanceId>;
     /// Moves a service's traffic.
     fn set_current(&mut self, service: &ServiceName, instance: Option<&InstanceId>) -> Result<()>;
     /// Waits until the units' listen backlogs are empty, for a bounded time.

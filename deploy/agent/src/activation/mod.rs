@@ -222,6 +222,10 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
         None => None,
     };
     let plan = Plan::between(old, manifests::of(paths, &record.request.closure)?);
+    let plan = match record.request.goal {
+        Goal::Switch => plan,
+        Goal::Rollback { .. } => plan.without_tasks(),
+    };
     let mut host =
         RealHost { store, paths, record: record.clone(), journal: Journal::of(paths, &id), owners: plan.owners() };
     let ended = Drive {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_closure::{InstanceId, Manifest, ServiceName, UnitName};
+use cairn_closure::{InstanceId, Kind, Manifest, Replace, ServiceName, UnitName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -20,12 +20,31 @@ pub struct Plan {
     pub retired_sockets: Vec<UnitName>,
     /// Instances that only the new closure has.
     pub new_instances: Vec<(ServiceName, InstanceId)>,
+    /// What runs to its end and is linked for the trial: of the new closure alone, of the old alone.
+    pub new_jobs: Vec<UnitName>,
+    pub retired_jobs: Vec<UnitName>,
+    /// Run before the commit, once traffic has moved.
+    pub checks: Vec<(ServiceName, UnitName)>,
+    /// Whether tasks run. Not on the way back: an earlier version of a task knows nothing of what
+    /// a later one did.
+    pub with_tasks: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     pub service: ServiceName,
     pub units: Vec<UnitName>,
+    /// Replicas of the old closure that must have stopped before.
+    pub stops: Vec<UnitName>,
+    /// Runs to its end when the units of its group are healthy.
+    pub task: Option<UnitName>,
+}
+
+impl Start {
+    /// Whether the old version had to stop for the new one.
+    pub fn takes_over(&self) -> bool {
+        !self.stops.is_empty()
+    }
 }
 
 /// The `current` link of a service.
@@ -51,11 +70,25 @@ impl Plan {
             retired_sockets: sockets_only_in(before, &new),
             retired: replicas_only_in(before, &new),
             new_instances: instances_only_in(&new, before),
+            new_jobs: jobs_only_in(&new, before),
+            retired_jobs: jobs_only_in(before, &new),
+            checks: checks(&new),
+            with_tasks: true,
             flips: flips(before, &new),
             starts,
             old,
             new,
         }
+    }
+
+    #[must_use]
+    pub fn without_tasks(self) -> Self {
+        Self { with_tasks: false, ..self }
+    }
+
+    /// Services whose old version stops before the new one starts.
+    pub fn takeovers(&self) -> impl Iterator<Item = &Start> {
+        self.starts.iter().flatten().filter(|start| start.takes_over())
     }
 
     /// Replicas that only the new closure has.
@@ -86,7 +119,27 @@ fn start(old: &Manifest, new: &Manifest, name: &ServiceName) -> Option<Start> {
     let service = new.services.get(name)?;
     let units: Vec<UnitName> =
         service.replicas.iter().map(|replica| &replica.unit).filter(|unit| !running.contains(unit)).cloned().collect();
-    (!units.is_empty()).then(|| Start { service: name.clone(), units })
+    let alone = service.replace == Replace::Restart && !units.is_empty();
+    let stops: Vec<UnitName> = old.services.get(name).filter(|_| alone).map_or(Vec::new(), |old| {
+        let replicas = old.replicas.iter().map(|replica| replica.unit.clone());
+        replicas.filter(|unit| !service.replicas.iter().any(|r| r.unit == *unit)).collect()
+    });
+    let had = old.services.get(name).and_then(|old| old.job.as_ref());
+    let task = service.job.as_ref().filter(|job| matches!(service.kind, Kind::Task {}) && had != Some(job));
+    let task = task.map(|job| job.unit.clone());
+    (!units.is_empty() || task.is_some()).then(|| Start { service: name.clone(), units, stops, task })
+}
+
+fn jobs_only_in(one: &Manifest, other: &Manifest) -> Vec<UnitName> {
+    let jobs = |manifest: &Manifest| -> BTreeSet<UnitName> {
+        manifest.services.values().filter_map(|service| Some(service.job.as_ref()?.unit.clone())).collect()
+    };
+    jobs(one).difference(&jobs(other)).cloned().collect()
+}
+
+fn checks(manifest: &Manifest) -> Vec<(ServiceName, UnitName)> {
+    let checks = manifest.services.iter().filter(|(_, service)| matches!(service.kind, Kind::Check {}));
+    checks.filter_map(|(name, service)| Some((name.clone(), service.job.as_ref()?.unit.clone()))).collect()
 }
 
 fn flips(old: &Manifest, new: &Manifest) -> Vec<Flip> {

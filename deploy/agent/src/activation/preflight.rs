@@ -11,6 +11,7 @@ use nix::sys::statvfs::statvfs;
 use super::plan::Plan;
 use crate::error::{AgentError, Fault, Result, file};
 use crate::paths::Paths;
+use crate::secrets;
 use crate::services::users;
 use crate::systemd::{self, UnitState};
 
@@ -53,6 +54,7 @@ pub fn check(paths: &Paths, plan: &Plan) -> Result<()> {
         root_file_system(paths, name, service)?;
     }
     users::check(&plan.new)?;
+    secrets::check(paths, &plan.new)?;
     address_in_use(plan)
 }
 

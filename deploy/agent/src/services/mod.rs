@@ -1,5 +1,6 @@
 //! The sockets of services below `/run/cairn`, and the link that traffic follows.
 
+pub mod state;
 pub mod users;
 
 use std::fs::{self, DirBuilder, Permissions};
