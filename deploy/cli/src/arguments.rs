@@ -1,9 +1,13 @@
 //! The command line.
 
+mod secrets;
+
 use std::path::PathBuf;
 
 use cairn_formats::Platform;
 use clap::{Args, Parser, Subcommand};
+
+pub use secrets::{SecretsAction, SecretsOptions};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -83,6 +87,13 @@ What is copied stays until the host collects what no generation needs.")]
     Generations(GenerationsOptions),
     /// Show what hosts run and how they are
     Status(StatusOptions),
+    /// Passwords and keys, encrypted in the repository to operators and hosts
+    #[command(after_help = "Examples:
+  deploy secrets init                make what is missing, and add yourself to the operators
+  deploy secrets set smtp-password   ask for a value and encrypt it
+  deploy secrets rekey               after operators or hosts have changed
+  deploy secrets check")]
+    Secrets(SecretsOptions),
     /// Systemd machines on this computer, for trying and testing
     #[command(subcommand)]
     Machine(MachineAction),

@@ -8,16 +8,17 @@ use cairn_fleet::Fleet;
 use cairn_formats::{Platform, StorePath};
 use cairn_machine::{MachineSpec, Machines};
 use cairn_realise::{Mirrored, Realised, Realiser};
+use cairn_recipe::Project;
 use cairn_recipe::graph::Source;
-use cairn_recipe::plan::{self, Planned, Programs};
+use cairn_recipe::plan::{self, Material, Materials, Planned, Programs};
 use cairn_recipe::project::Host;
-use cairn_recipe::{Lock, Project};
 use cairn_store::Store;
 use cairn_transport::Options;
 
 use crate::arguments::Global;
 use crate::display::Display;
 use crate::programs;
+use crate::secrets::Secrets;
 
 pub struct Context {
     pub display: Display,
@@ -87,11 +88,12 @@ impl Context {
         let mut images = std::collections::BTreeMap::new();
         for name in plan::images_of(&host.definition) {
             let image = project.image(name)?;
-            let lock: Lock = project.lock(&image)?;
-            images.insert(name.to_owned(), (image, lock));
+            let (lock, configuration) = (project.lock(&image)?, project.configuration(&image)?);
+            images.insert(name.to_owned(), Material { image, lock, configuration });
         }
         let programs = Programs { agent: programs::agent(host.definition.platform)? };
-        Ok(plan::host(host, &images, &programs)?)
+        let secrets = Secrets::of(project)?.versions(host)?;
+        Ok(plan::host(host, &Materials { images, secrets, programs })?)
     }
 
     /// The agent alone, for commands that only talk to a host.
@@ -122,11 +124,15 @@ impl Context {
 
 /// `user@machine`, as the hosts record it.
 fn operator() -> String {
+    let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{}@{machine}", user())
+}
+
+/// The account of whoever runs this.
+pub fn user() -> String {
     let user =
         ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     let uid = nix::unistd::getuid();
     let account = || nix::unistd::User::from_uid(uid).ok().flatten().map(|account| account.name);
-    let user = user.or_else(account).unwrap_or_else(|| format!("uid-{uid}"));
-    let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{user}@{machine}")
+    user.or_else(account).unwrap_or_else(|| format!("uid-{uid}"))
 }

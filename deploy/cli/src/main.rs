@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod display;
 mod programs;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Rollback(options) => commands::rollback::run(&context, options),
         Command::Generations(options) => commands::generations::run(&context, options),
         Command::Status(options) => commands::status::run(&context, options),
+        Command::Secrets(options) => commands::secrets::run(&context, options),
         Command::Machine(action) => commands::machine::run(&context, action),
         Command::Store(action) => commands::store::run(&context, action),
         Command::Plan(action) => commands::plan::run(&context, action),

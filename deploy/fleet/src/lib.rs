@@ -15,4 +15,4 @@ pub use error::FleetError;
 pub use plan::{Change, Plan};
 pub use reach::{Fleet, Reached, rfc3339};
 pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
-pub use switch::{Confirmation, Event, Listener, Terms};
+pub use switch::{Confirmation, Event, Listener, Sealer, Terms};

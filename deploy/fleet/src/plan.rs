@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cairn_closure::Manifest;
+use cairn_closure::{Manifest, Replace};
 use cairn_formats::StorePath;
 use cairn_protocol::Hello;
 use cairn_store::Store;
@@ -19,7 +19,10 @@ pub enum Change {
     New,
     /// The new version starts beside the old one and takes over.
     ReplaceBeside,
+    /// The old version stops before the new one starts.
     Restart,
+    /// A task, a check or a timer that runs otherwise from now on.
+    Replaced,
     Removed,
     /// The closure that is live is not in the local store to compare with.
     Unknown,
@@ -77,8 +80,9 @@ fn changes(wanted: &Manifest, live: Option<&Manifest>, something_is_live: bool) 
             None if something_is_live => Change::Unknown,
             None | Some(None) => Change::New,
             Some(Some(old)) if old.instance == service.instance => Change::Unchanged,
-            Some(Some(_)) if service.replicas.iter().all(|r| r.socket.is_some()) => Change::ReplaceBeside,
-            Some(Some(_)) => Change::Restart,
+            Some(Some(_)) if service.kind.ends() => Change::Replaced,
+            Some(Some(_)) if service.replace == Replace::Restart => Change::Restart,
+            Some(Some(_)) => Change::ReplaceBeside,
         };
         changes.push((name.to_string(), change));
     }
@@ -97,7 +101,12 @@ fn manifest(closure: &Path) -> Result<Manifest, FleetError> {
     serde_json::from_slice(&text).map_err(|e| fail(e.to_string()))
 }
 
+/// What a host closure of our own store says.
+pub fn manifest_of(store: &Store, closure: &StorePath) -> Result<Manifest, FleetError> {
+    manifest(&store.physical(closure))
+}
+
 /// The agent that a host closure brings along.
 pub fn agent_of(store: &Store, closure: &StorePath) -> Result<StorePath, FleetError> {
-    Ok(manifest(&store.physical(closure))?.agent.0)
+    Ok(manifest_of(store, closure)?.agent.0)
 }

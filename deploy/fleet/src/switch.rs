@@ -5,14 +5,16 @@
 
 use std::time::Instant;
 
+use cairn_closure::Secret;
 use cairn_formats::StorePath;
 use cairn_protocol::{
-    ActivationId, ActivationRequest, Goal, Outcome as Ended, Request, Response, RollbackTarget, Stamped, SwitchEnd,
+    ActivationId, ActivationRequest, Goal, Outcome as Ended, Request, Response, RollbackTarget, SealedSecret, Stamped,
+    SwitchEnd,
 };
 use cairn_recipe::project::Host;
 use cairn_transport::{CopyProgress, Session, copy_closure};
 
-use crate::plan::{Plan, agent_of};
+use crate::plan::{Plan, agent_of, manifest_of};
 use crate::report::{HostReport, Outcome};
 use crate::{Fleet, FleetError, Reached};
 
@@ -48,11 +50,16 @@ pub type Listener<'a> = dyn Fn(Event<'_>) + Sync + 'a;
 /// Decides, with the plan in view, whether a host is changed. `false` leaves it as it is.
 pub type Confirmation<'a> = dyn Fn(&Plan) -> bool + Sync + 'a;
 
+/// Seals secrets to the key that a host answers with, so that only it can read them.
+pub type Sealer<'a> = dyn Fn(&Host, Option<&str>, &[Secret]) -> Result<Vec<SealedSecret>, String> + Sync + 'a;
+
 /// What holds for one run on a host, whatever it does there.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// Why, for the host's records.
     pub reason: Option<&'a str>,
+    /// Gives a host the secrets that it lacks; going back, it has them.
+    pub seal: Option<&'a Sealer<'a>>,
     /// Seconds for the confirmation over a fresh connection.
     pub confirm_within: u32,
     pub listener: &'a Listener<'a>,
@@ -137,7 +144,14 @@ impl Fleet<'_> {
             };
             return Ok(Ended::Refused { problem });
         }
+        let secrets = self.lacking(host, &session, closure, terms)?;
         self.send(host, &mut session, &paths, terms.listener, course)?;
+        if !secrets.is_empty() {
+            match session.request(&Request::KeepSecrets { secrets }, &mut |_| ())? {
+                Response::Kept => {}
+                other => return Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+            }
+        }
         let request = Request::Switch(ActivationRequest {
             closure: closure.clone(),
             goal: Goal::Switch,
@@ -146,6 +160,27 @@ impl Fleet<'_> {
             confirm_within: terms.confirm_within,
         });
         self.activate(host, &reached, &agent, session, &request, terms.listener)
+    }
+
+    /// The closure's secrets that the host does not keep yet, sealed to it. Before anything is
+    /// sent: without them there is nothing to switch to.
+    fn lacking(
+        &self,
+        host: &Host,
+        session: &Session,
+        closure: &StorePath,
+        terms: Terms,
+    ) -> Result<Vec<SealedSecret>, FleetError> {
+        let wanted = manifest_of(self.store, closure)?;
+        let hello = session.hello();
+        let lacks = |secret: &&Secret| !hello.secrets.contains(&secret.file_name());
+        let lacking: Vec<Secret> = wanted.secrets().into_iter().filter(lacks).cloned().collect();
+        if lacking.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(seal) = terms.seal else { return Ok(Vec::new()) };
+        seal(host, hello.host_key.as_deref(), &lacking)
+            .map_err(|message| FleetError::Secrets { host: host.name.clone(), message })
     }
 
     /// A session with the agent of `closure`, on a host that is started if it is a machine.

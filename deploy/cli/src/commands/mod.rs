@@ -7,6 +7,7 @@ pub mod lock;
 pub mod machine;
 pub mod plan;
 pub mod rollback;
+pub mod secrets;
 pub mod shell;
 pub mod status;
 pub mod store;

@@ -31,8 +31,12 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let to = options.to.map_or(RollbackTarget::Previous, RollbackTarget::Number);
     let reports = in_parallel(&hosts, &agents, false, |host, agent| {
         let listener = |event: cairn_fleet::Event| progress.on(&event);
-        let terms =
-            Terms { reason: options.message.as_deref(), confirm_within: options.confirm_within, listener: &listener };
+        let terms = Terms {
+            reason: options.message.as_deref(),
+            seal: None,
+            confirm_within: options.confirm_within,
+            listener: &listener,
+        };
         fleet.rollback(host, agent, to, terms)
     });
     finish(context, reports)

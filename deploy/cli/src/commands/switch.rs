@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
 use crate::display;
+use crate::secrets::Secrets;
 
 #[derive(Serialize)]
 pub struct Report {
@@ -21,6 +22,10 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let closures =
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
 
+    let secrets = Secrets::of(&project)?;
+    let seal = |host: &Host, key: Option<&str>, wanted: &[_]| {
+        secrets.seal(host, key, wanted).map_err(|error| format!("{error:#}"))
+    };
     let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
     let unanswered = std::sync::atomic::AtomicBool::new(false);
@@ -37,8 +42,12 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     // Questions are asked one after another; without questions all hosts go at once.
     let reports = in_parallel(&hosts, &closures, !options.yes, |host, closure| {
         let listener = |event: cairn_fleet::Event| progress.on(&event);
-        let terms =
-            Terms { reason: options.message.as_deref(), confirm_within: options.confirm_within, listener: &listener };
+        let terms = Terms {
+            reason: options.message.as_deref(),
+            seal: Some(&seal),
+            confirm_within: options.confirm_within,
+            listener: &listener,
+        };
         fleet.switch(host, closure, &agree, terms)
     });
     if unanswered.into_inner() {

@@ -48,11 +48,14 @@ fn activation(event: &ActivationEvent) -> Option<String> {
                 ServiceState::Failed => "failed",
                 ServiceState::Draining => "finishing its requests",
                 ServiceState::Stopped => "stopped",
+                ServiceState::Running => "running",
+                ServiceState::Done => "done",
             };
             let detail = detail.as_ref().map(|d| format!(" ({d})")).unwrap_or_default();
             format!("  {service}: {state}{detail}")
         }
         ActivationEvent::Note { text } => text.clone(),
+        ActivationEvent::Output { service, line } => format!("  {service} | {line}"),
         ActivationEvent::Problem { problem } => format!("problem: {}", problem.message),
         ActivationEvent::Started { .. }
         | ActivationEvent::AwaitingConfirmation { .. }
@@ -70,7 +73,8 @@ pub fn plan(plan: &Plan) -> String {
             Change::Unchanged => (' ', "unchanged"),
             Change::New => ('+', "new"),
             Change::ReplaceBeside => ('~', "replaced beside the old one, nothing dropped"),
-            Change::Restart => ('~', "restarted, its sockets stay open"),
+            Change::Restart => ('~', "restarted: the old one stops first"),
+            Change::Replaced => ('~', "replaced"),
             Change::Removed => ('-', "removed"),
             Change::Unknown => ('?', "not known: the live closure is not in this store"),
         };

@@ -1,0 +1,202 @@
+//! `deploy secrets`: values that only operators and hosts may read.
+
+mod report;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use cairn_recipe::Project;
+use cairn_secrets::{
+    Fault, Generator, HostPattern, Identities, LocalVault, NewValue, ProjectHost, SecretBytes, SecretName, Vault,
+};
+
+use crate::arguments::{SecretsAction, SecretsOptions};
+use crate::context::{Context, user};
+
+pub fn run(context: &Context, options: &SecretsOptions) -> Result<u8> {
+    let project = context.project()?;
+    let command = Secrets { context, project: &project, options };
+    match &options.action {
+        SecretsAction::Init { operator } => command.init(operator.as_deref()),
+        SecretsAction::Set { name, generate, from_file, hosts } => {
+            command.set(name, generate.as_ref(), from_file.as_deref(), hosts)
+        }
+        SecretsAction::Edit { name } => command.edit(name),
+        SecretsAction::Show { name, reveal } => command.show(name, *reveal),
+        SecretsAction::List => command.list(),
+        SecretsAction::Rekey { names } => command.rekey(names),
+        SecretsAction::Check => command.check(),
+    }
+}
+
+struct Secrets<'a> {
+    context: &'a Context,
+    project: &'a Project,
+    options: &'a SecretsOptions,
+}
+
+impl Secrets<'_> {
+    fn vault(&self) -> Result<Vault> {
+        Ok(Vault::open(&self.project.root)?)
+    }
+
+    fn identities(&self) -> Result<Identities> {
+        Ok(Identities::find(&self.options.identity)?)
+    }
+
+    fn init(&self, operator: Option<&str>) -> Result<u8> {
+        let hosts = project_hosts(self.project)?;
+        let operator = operator.map_or_else(user, str::to_owned);
+        let done = cairn_secrets::init(&self.project.root, &operator, &self.options.identity, &hosts)?;
+        let report = report::Init::of(&done);
+        self.context.display.result(&report, || report.text())?;
+        Ok(0)
+    }
+
+    fn set(
+        &self,
+        name: &SecretName,
+        generate: Option<&Option<Generator>>,
+        from_file: Option<&Path>,
+        hosts: &[HostPattern],
+    ) -> Result<u8> {
+        let mut vault = self.vault()?;
+        if hosts.is_empty() && generate.is_none() {
+            vault.may_be_typed(name)?;
+        }
+        let value = match (generate, from_file) {
+            (Some(kind), _) => NewValue::Generated(*kind),
+            (None, Some(file)) => NewValue::Given(from(file)?),
+            (None, None) => NewValue::Given(typed_or_piped(name)?),
+        };
+        let version = vault.set(name, value, hosts)?;
+        let report = report::Set { name: name.as_str(), version };
+        self.context.display.result(&report, || report.text())?;
+        Ok(0)
+    }
+
+    fn edit(&self, name: &SecretName) -> Result<u8> {
+        let mut vault = self.vault()?;
+        vault.may_be_typed(name)?;
+        let before = match vault.ciphertext(name)? {
+            Some(_) => vault.reveal(name, &self.identities()?)?,
+            None => SecretBytes::new(Vec::new()),
+        };
+        let Some(value) = cairn_secrets::edit(name, &before, &editor())? else {
+            self.context.display.note(&format!("{name} is unchanged"));
+            return Ok(0);
+        };
+        let version = vault.set(name, NewValue::Given(value), &[])?;
+        let report = report::Set { name: name.as_str(), version };
+        self.context.display.result(&report, || report.text())?;
+        Ok(0)
+    }
+
+    fn show(&self, name: &SecretName, reveal: bool) -> Result<u8> {
+        if !reveal {
+            bail!(
+                "the value of `{name}` is not printed by accident\n  help: add `--reveal` where nobody reads over your shoulder"
+            );
+        }
+        let vault = self.vault()?;
+        let local = match vault.ciphertext(name)? {
+            None => LocalVault::of(&self.project.root).existing(name)?,
+            Some(_) => None,
+        };
+        let value = match local {
+            Some(value) => {
+                self.context.display.note("this is the value for machines on this computer");
+                value
+            }
+            None => vault.reveal(name, &self.identities()?)?,
+        };
+        if self.context.display.json {
+            let Ok(text) = std::str::from_utf8(value.expose()) else {
+                bail!("the value of `{name}` is no text, and JSON holds only text\n  help: leave `--json` out");
+            };
+            self.context.display.result(&report::Show { name: name.as_str(), value: text }, String::new)?;
+            return Ok(0);
+        }
+        let mut out = std::io::stdout().lock();
+        let end = if out.is_terminal() && !value.expose().ends_with(b"\n") { &b"\n"[..] } else { b"" };
+        out.write_all(value.expose()).and_then(|()| out.write_all(end)).and_then(|()| out.flush())?;
+        Ok(0)
+    }
+
+    fn list(&self) -> Result<u8> {
+        let vault = self.vault()?;
+        let report = report::List::of(&vault, &project_hosts(self.project)?)?;
+        self.context.display.result(&report, || report.text())?;
+        Ok(0)
+    }
+
+    fn rekey(&self, names: &[SecretName]) -> Result<u8> {
+        let done = self.vault()?.rekey(names, &self.identities()?)?;
+        let report = report::Rekey::of(&done);
+        self.context.display.result(&report, || report.text())?;
+        Ok(0)
+    }
+
+    fn check(&self) -> Result<u8> {
+        let mut hosts = Vec::new();
+        let mut faults = Vec::new();
+        for name in self.project.host_names()? {
+            match project_host(self.project, &name) {
+                Ok(host) => hosts.push(host),
+                // The other faults are told all the same.
+                Err(error) => faults.push(Fault {
+                    file: self.project.root.join(format!("hosts/{name}.toml")),
+                    problem: format!("{error:#}"),
+                    help: "correct the definition".into(),
+                }),
+            }
+        }
+        let vault = self.vault()?;
+        let identities = self.identities()?;
+        faults.extend(vault.check(&hosts, &identities)?);
+        let report = report::Check::of(&faults, vault.index().secrets.len(), !identities.is_empty());
+        self.context.display.result(&report, || report.text())?;
+        Ok(u8::from(!faults.is_empty()))
+    }
+}
+
+fn project_hosts(project: &Project) -> Result<Vec<ProjectHost>> {
+    project.host_names()?.iter().map(|name| project_host(project, name)).collect()
+}
+
+fn project_host(project: &Project, name: &str) -> Result<ProjectHost> {
+    let host = project.host(name)?;
+    Ok(ProjectHost {
+        is_machine: host.definition.machine.is_some(),
+        pinned_key: host.definition.ssh.and_then(|ssh| ssh.host_key),
+        name: host.name,
+    })
+}
+
+/// From a pipe without the end of the last line, or asked for twice.
+fn typed_or_piped(name: &SecretName) -> Result<SecretBytes> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        let value = cairn_secrets::read_all(&mut stdin.lock()).context("cannot read the value from standard input")?;
+        return Ok(value.without_final_newline());
+    }
+    const HELP: &str = "pipe the value in, or use `--from-file FILE`";
+    let value = cairn_secrets::ask_hidden(&format!("value of {name}"), HELP)?;
+    if cairn_secrets::ask_hidden("once more", HELP)?.expose() != value.expose() {
+        bail!("the two are not the same; nothing was changed");
+    }
+    Ok(value)
+}
+
+fn from(file: &Path) -> Result<SecretBytes> {
+    let opened = std::fs::File::open(file);
+    let value = opened.and_then(|mut file| cairn_secrets::read_all(&mut file));
+    value.with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// `$VISUAL`, `$EDITOR`, `vi`.
+fn editor() -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|editor| !editor.trim().is_empty());
+    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned())
+}

@@ -1,0 +1,62 @@
+//! The project's secrets, as building and switching need them: their versions, and their values
+//! sealed to one host.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use cairn_closure::Secret;
+use cairn_protocol::SealedSecret;
+use cairn_recipe::Project;
+use cairn_recipe::project::Host;
+use cairn_secrets::{ForHost, Identities, LocalVault, Recipient, SecretName, Vault};
+
+pub struct Secrets {
+    vault: Option<Vault>,
+    local: LocalVault,
+}
+
+impl Secrets {
+    pub fn of(project: &Project) -> Result<Self> {
+        let vault = Vault::exists(&project.root).then(|| Vault::open(&project.root)).transpose()?;
+        Ok(Self { vault, local: LocalVault::of(&project.root) })
+    }
+
+    /// The version of every secret that the host may read.
+    pub fn versions(&self, host: &Host) -> Result<BTreeMap<String, u64>> {
+        let Some(vault) = &self.vault else { return Ok(BTreeMap::new()) };
+        let mut versions = BTreeMap::new();
+        for (name, entry) in vault.index().secrets.iter().filter(|(_, entry)| entry.allows(&host.name)) {
+            let version = match (self.local_to(host), entry.generate) {
+                // Of a value that this clone makes for itself.
+                (Some(local), Some(generator)) if vault.ciphertext(name)?.is_none() => local.value(name, generator)?.1,
+                _ => entry.version,
+            };
+            versions.insert(name.to_string(), version);
+        }
+        Ok(versions)
+    }
+
+    /// The values, readable by whoever has the host's private key.
+    pub fn seal(&self, host: &Host, key: Option<&str>, secrets: &[Secret]) -> Result<Vec<SealedSecret>> {
+        let vault =
+            self.vault.as_ref().context("the project has no secrets\n  help: `deploy secrets init` makes some")?;
+        let key = key.context(
+            "the host has no ed25519 SSH key that secrets could be sealed to\n  help: make one there with `ssh-keygen -A`",
+        )?;
+        let key = Recipient::parse(key).map_err(anyhow::Error::msg)?;
+        let names =
+            secrets.iter().map(|secret| SecretName::parse(secret.name.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let reader = ForHost { name: &host.name, key: &key, local: self.local_to(host) };
+        let sealed = vault.for_host(&reader, &names, &Identities::find(&[])?)?;
+        let sent = |sealed: cairn_secrets::Sealed| {
+            let ciphertext = String::from_utf8(sealed.ciphertext).context("an age file in armour is text")?;
+            Ok(SealedSecret { name: sealed.name.to_string(), version: sealed.version, ciphertext })
+        };
+        sealed.into_iter().map(sent).collect()
+    }
+
+    /// Only machines of this computer get values that nobody committed.
+    fn local_to(&self, host: &Host) -> Option<&LocalVault> {
+        host.definition.machine.is_some().then_some(&self.local)
+    }
+}
