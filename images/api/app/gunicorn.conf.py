@@ -1,13 +1,11 @@
 """How Gunicorn runs the service: `gunicorn -c /app/gunicorn.conf.py spirit.main:app`.
 
-| variable           | meaning                                            | default |
-|--------------------|----------------------------------------------------|---------|
-| `CAIRN_SOCKET`, `BIND` | where to listen, see `spirit/settings.py`      |         |
-| `WEB_CONCURRENCY`  | worker processes                                   | 4       |
-| `GRACEFUL_TIMEOUT` | seconds that running requests get at a stop        | 25      |
-| `LOG_LEVEL`        | `debug`, `info`, `warning`, `error`                | `info`  |
+`WEB_CONCURRENCY`, `GRACEFUL_TIMEOUT` and `LOG_LEVEL` are settings like any other; where to listen
+says `spirit/bind.py`. A wrong setting is told here, once, before a worker starts. (Gunicorn reads
+`WEB_CONCURRENCY` too, before this file: what is no number at all ends with its own trace.)
 """
 
+import math
 import os
 import shutil
 import sys
@@ -20,18 +18,30 @@ chdir = str(HERE)
 sys.path.insert(0, chdir)
 
 from spirit import logs  # noqa: E402
-from spirit.settings import bind_address  # noqa: E402
+from spirit.bind import bind_address  # noqa: E402
+from spirit.settings import Settings, SettingsError  # noqa: E402
+
+# As sysexits.h has it.
+CONFIGURATION_ERROR = 78
+
+try:
+    settings = Settings.read()
+except SettingsError as error:
+    print(f"these variables are wrong:\n{error}", file=sys.stderr)
+    sys.exit(CONFIGURATION_ERROR)
 
 bind = bind_address()
 worker_class = "spirit.worker.Worker"
-workers = int(os.environ.get("WEB_CONCURRENCY", "4"))
-graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT", "25"))
+workers = settings.web_concurrency
+# What running requests get at a stop.
+graceful_timeout = math.ceil(settings.graceful_timeout.total_seconds())
 
 
 def memory_folder():
     """A writable folder that is in memory wherever there is one."""
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    for folder in ("/dev/shm", runtime):
+    # Only a fresh folder below it is used.
+    for folder in ("/dev/shm", runtime):  # nosec
         if folder and os.access(folder, os.W_OK | os.X_OK):
             return folder
     return tempfile.gettempdir()
@@ -49,7 +59,7 @@ umask = 0o111
 # client's address in its headers is to be believed. On TCP anyone may connect.
 forwarded_allow_ips = "*" if bind.startswith("unix:") else "127.0.0.1"
 
-logconfig_dict = logs.configuration(os.environ.get("LOG_LEVEL", "info").upper())
+logconfig_dict = logs.configuration(settings.log_level.upper())
 
 # Nothing is written beside the code, and no pid file: systemd and the container engine know the
 # process already.
@@ -63,6 +73,15 @@ def on_starting(server):
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
             prefix="spirit-metrics-", dir=worker_tmp_dir
         )
+        # Now: the library looks for the folder when it is imported, and `child_exit` runs in a
+        # signal handler, which can interrupt an import of its own.
+        import prometheus_client.multiprocess  # noqa: F401
+
+
+def child_exit(server, worker):
+    """What a dead worker counted stays; what it held (gauges) does not."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        sys.modules["prometheus_client.multiprocess"].mark_process_dead(worker.pid)
 
 
 def on_exit(server):

@@ -1,10 +1,11 @@
 import json
 import logging
 import sys
+from contextvars import copy_context
 
 import pytest
 
-from spirit.logs import JsonFormatter
+from spirit.logs import JsonFormatter, request_id_of_now
 
 
 def record(message="hello %s", *args, **extra):
@@ -26,6 +27,15 @@ def test_a_line_is_one_json_object_with_the_extras():
         "message": "hello you\nthere",
         "route": "/health",
     }
+
+
+def test_a_line_that_a_request_causes_carries_its_id():
+    def line_of(request_id):
+        request_id_of_now.set(request_id)
+        return json.loads(JsonFormatter().format(record("hello")))
+
+    assert copy_context().run(line_of, "abcdef012345")["request_id"] == "abcdef012345"
+    assert "request_id" not in line_of(None)
 
 
 def test_an_exception_stays_in_its_line():

@@ -1,9 +1,5 @@
 import pytest
-from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-
-from spirit.application import create_app
-from spirit.settings import Settings
 
 
 def samples(client):
@@ -33,13 +29,15 @@ def total(client, method, route, status):
     ],
 )
 def test_requests_are_counted_by_route_template(client, method, path, route, status):
-    client.request(method, path)
-    client.request(method, path)
     counted_as = method if method == "GET" else "OTHER"
-    assert total(client, counted_as, route, status) == 2
+    before = total(client, counted_as, route, status)
+    client.request(method, path)
+    client.request(method, path)
+    assert total(client, counted_as, route, status) == before + 2
 
 
-def test_every_request_is_in_the_histogram(client):
+def test_every_request_is_in_the_histogram(start):
+    client = start()
     for _ in range(3):
         client.get("/health")
     labels = (("method", "GET"), ("route", "/health"))
@@ -49,17 +47,61 @@ def test_every_request_is_in_the_histogram(client):
     assert found[in_last_bucket] == 3
 
 
-def test_a_crash_counts_as_500(tours_file):
-    app = create_app(Settings(tours_file=tours_file))
+def test_a_crash_counts_as_500_and_as_an_error(start):
+    client = start(raise_server_exceptions=False)
 
-    @app.get("/crash")
+    @client.app.get("/crash")
     async def crash():
         raise RuntimeError("on purpose")
 
-    client = TestClient(app, raise_server_exceptions=False)
     assert client.get("/crash").status_code == 500
     assert total(client, "GET", "/crash", "500") == 1
+    error = ("http_errors_total", ("exception", "RuntimeError"), ("route", "/crash"))
+    assert samples(client)[error] == 1
 
 
 def test_the_version_is_a_metric(client):
     assert any(name == "spirit_build_info" for name, *_ in samples(client))
+
+
+def test_the_scrape_itself_is_the_one_request_that_is_active(start):
+    client = start()
+    assert samples(client)[("http_requests_active",)] == 1
+
+
+def test_the_pool_and_its_use_are_metrics(start):
+    client = start(database_pool_size=7)
+
+    @client.app.get("/held")
+    async def held():
+        async with client.app.state.database.engine.connect():
+            return client.app.state.metrics.pool_used._value.get()
+
+    assert samples(client)[("spirit_database_pool_size",)] == 7
+    assert client.get("/held").json() == 1
+    assert samples(client)[("spirit_database_pool_in_use",)] == 0
+
+
+def test_statements_are_timed_by_what_they_do(start):
+    client = start(feature_cache=False)
+
+    def counted(operation):
+        name = "spirit_database_query_seconds_count"
+        return samples(client).get((name, ("operation", operation)), 0)
+
+    before = counted("SELECT")
+    client.get("/api/v1/tours")
+    assert counted("SELECT") > before
+
+
+def test_the_cache_and_logins_are_counted(start, account):
+    client = start()
+    account(client)
+    client.post("/api/v1/auth/login", json={"email": "a@example.com", "password": "x"})
+    client.get("/api/v1/tours/walk")
+    client.get("/api/v1/tours/walk")
+    found = samples(client)
+    assert found[("spirit_logins_total", ("result", "accepted"))] == 1
+    assert found[("spirit_logins_total", ("result", "refused"))] == 1
+    assert found[("spirit_cache_requests_total", ("result", "miss"))] == 1
+    assert found[("spirit_cache_requests_total", ("result", "hit"))] == 1

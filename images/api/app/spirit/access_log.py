@@ -8,12 +8,13 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from spirit.logs import request_id_of_now
 from spirit.metrics import route_of
 
 log = logging.getLogger("spirit.access")
 
 # Probes come every few seconds from every side; their lines would bury the others.
-QUIET = frozenset({"/health", "/metrics"})
+QUIET = frozenset({"/health", "/ready", "/metrics"})
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -22,11 +23,17 @@ class AccessLog:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
 
         request_id = id_of(scope)
+        # Of this task, and so of every line that the request causes.
+        request_id_of_now.set(request_id)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+
         status = 500
 
         async def watched(message: Message) -> None:
@@ -45,7 +52,6 @@ class AccessLog:
                 level,
                 "request",
                 extra={
-                    "request_id": request_id,
                     "method": scope["method"],
                     "path": scope["path"],
                     "route": route_of(scope),

@@ -6,12 +6,13 @@ every replica at once.
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel
 
+from spirit.routing import operations_router
 from spirit.version import VERSION
 
-router = APIRouter(tags=["operations"])
+router = operations_router()
 
 
 class Health(BaseModel):

@@ -9,10 +9,11 @@ import socket
 import sys
 from contextlib import closing
 
-from spirit.settings import bind_address
+from spirit.bind import bind_address
 
 TIMEOUT_SECONDS = 2.5
-ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}
+# Where to ask a server that listens on all addresses.
+ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}  # nosec
 
 
 class UnixConnection(http.client.HTTPConnection):

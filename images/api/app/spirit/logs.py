@@ -1,9 +1,14 @@
 """Logs as one JSON object a line on standard output, for the server's loggers and our own."""
 
-import json
 import logging
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
+
+# Set by `spirit.access_log` for the request that is being answered.
+request_id_of_now: ContextVar[str | None] = ContextVar("request_id_of_now", default=None)
 
 # What a record has without `extra=`; everything else on it was put there by the caller.
 STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
@@ -23,10 +28,12 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if request_id := request_id_of_now.get():
+            line["request_id"] = request_id
         line |= {key: value for key, value in vars(record).items() if key not in STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def configuration(level: str = "INFO") -> dict[str, Any]:

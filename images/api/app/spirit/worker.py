@@ -1,9 +1,38 @@
 """Uvicorn as a Gunicorn worker, with what differs from its defaults."""
 
 import logging
+import socket
+import sys
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+from starlette.applications import Starlette
+from uvicorn.config import Config
+from uvicorn.main import Server
 from uvicorn.workers import UvicornWorker
+
+
+class GracefulServer(Server):
+    """Ends live streams when it is told to stop, and counts the connections that are open.
+
+    A server that stops waits for every answer to end. A stream of events has no end of its own:
+    without a word to it, a stop would last until the process is killed.
+    """
+
+    def __init__(self, config: Config, app: Starlette) -> None:
+        super().__init__(config)
+        self.state = app.state
+        self.connections = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        if (connections := len(self.server_state.connections)) != self.connections:
+            self.connections = connections
+            self.state.metrics.connections.set(connections)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.state.live.end()
+        await super().shutdown(sockets)
 
 
 class Worker(UvicornWorker):
@@ -11,6 +40,9 @@ class Worker(UvicornWorker):
         # Named, not "auto": a wheel that is missing must stop the start, not slow the service down.
         "loop": "uvloop",
         "http": "httptools",
+        "ws": "websockets",
+        # Clients send nothing to us on a WebSocket.
+        "ws_max_size": 4096,
         # `spirit.access_log` writes the line, with the route and the request id.
         "access_log": False,
         "server_header": False,
@@ -20,3 +52,12 @@ class Worker(UvicornWorker):
         super().__init__(*args, **kwargs)
         # Uvicorn takes over the handlers of Gunicorn's logger, which has none of its own here.
         logging.getLogger("uvicorn.error").propagate = True
+
+    async def _serve(self) -> None:
+        # As the base class has it, but with a server of ours.
+        self.config.app = self.wsgi
+        server = GracefulServer(self.config, self.wsgi)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)

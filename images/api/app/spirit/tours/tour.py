@@ -18,7 +18,7 @@ class Theme(StrEnum):
 
 
 class Frozen(BaseModel):
-    """Read from a file we ship, so an unknown key there is our own mistake: refuse it."""
+    """An unknown key is a mistake, of a guide or of ours: refuse it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,19 +26,19 @@ class Frozen(BaseModel):
 class Price(Frozen):
     """For one person. The amount travels as a string: JSON numbers lose cents."""
 
-    amount: Decimal = Field(ge=0, decimal_places=2)
+    amount: Decimal = Field(ge=0, max_digits=10, decimal_places=2)
     currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")
 
 
 class Tour(Frozen):
     id: TourId
-    title: str
-    summary: str
+    title: str = Field(min_length=1, max_length=200)
+    summary: str = Field(max_length=4000)
     country: str = Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")
     theme: Theme
-    days: int = Field(ge=1)
+    days: int = Field(ge=1, le=365)
     price: Price
-    departures: list[date]
+    departures: list[date] = Field(max_length=200)
 
 
 class TourPage(BaseModel):
@@ -48,3 +48,24 @@ class TourPage(BaseModel):
     limit: int
     offset: int
     items: list[Tour]
+
+
+class Free(BaseModel):
+    day: date
+    seats: int
+
+
+class Availability(BaseModel):
+    """How many places each departure has left."""
+
+    tour: str
+    departures: list[Free]
+
+
+class Seats(Frozen):
+    seats: int = Field(ge=0, le=1000)
+
+
+class Picture(BaseModel):
+    url: str
+    expires_in: int | None = Field(description="seconds; null if it does not expire")

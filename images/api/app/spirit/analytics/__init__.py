@@ -1,0 +1,1 @@
+"""Numbers about the business, for admins and their programs."""

@@ -1,0 +1,1 @@
+"""Who asks: accounts, passwords, tokens, sessions that can be ended, API keys, roles."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, tables, the session that a route works in, the state of the schema."""
