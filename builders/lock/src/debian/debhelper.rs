@@ -31,6 +31,8 @@ const COMMANDS: &[&str] = &[
     // The builder writes ld.so.cache and compiles Python files.
     "ldconfig",
     "py3compile",
+    // For the interpreter PyPy, where it is installed; in an image Python files are compiled for one.
+    "pypy3compile",
     // Speaking to debconf; asking and setting questions is not among these.
     "db_stop",
     "db_version",
@@ -208,6 +210,7 @@ exit 0
             "#!/bin/sh\nset -e\ndpkg-maintscript-helper rm_conffile /etc/a 1.0-2\\~ -- \"$@\"\n",
             "#!/bin/sh\nif [ \"$1\" = \"install\" ] && [ -n \"$2\" ] && [ -e \"/etc/init.d/x\" ] ; then\n\tchmod +x \"/etc/init.d/x\" >/dev/null || true\nfi\n",
             "#!/bin/sh\nif command -v py3compile >/dev/null 2>&1; then\n\tpy3compile -p python3-x\nfi\n",
+            "#!/bin/sh\nif which py3compile >/dev/null 2>&1; then\n\tpy3compile -p python3-x:amd64 \nfi\nif which pypy3compile >/dev/null 2>&1; then\n\tpypy3compile -p python3-x:amd64  || true\nfi\n",
             "#!/bin/sh\nif [ \"$1\" = \"configure\" ]; then\n\tldconfig\nfi\n",
             "#!/bin/sh\n. /usr/share/debconf/confmodule\nexit 0\n",
             "#!/bin/bash\ncase \"$1\" in\n  configure|abort-upgrade)\n  ;;\n  *)\n    echo \"postinst called with unknown argument \\`$1'\" >&2\n    exit 1\n  ;;\nesac\n",
@@ -246,6 +249,7 @@ exit 0
             "cat <<EOF",
             "ldconfig && adduser x",
             "py3compile -p x || adduser x",
+            "pypy3compile -p x && adduser x",
             "exec adduser x",
             "eval adduser x",
         ] {
