@@ -18,6 +18,9 @@ impl Answer {
 
 /// Asks once. `None` when nothing sensible came back within five seconds.
 pub fn get(url: &str) -> Option<Answer> {
+    if url.starts_with("https://") {
+        return get_securely(url);
+    }
     let rest = url.strip_prefix("http://").expect("an http URL");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let address: SocketAddr = host.parse().expect("an address and a port");
@@ -32,6 +35,18 @@ pub fn get(url: &str) -> Option<Answer> {
     let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { unchunk(body) } else { body.to_owned() };
     Some(Answer { status, body })
+}
+
+/// By curl, which believes any certificate here: what is served is looked at elsewhere.
+fn get_securely(url: &str) -> Option<Answer> {
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--insecure", "--max-time", "5", "--write-out", "\n%{http_code}", url])
+        .output()
+        .expect("curl");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n')?;
+    let status = status.parse().ok().filter(|status| *status != 0)?;
+    Some(Answer { status, body: body.to_owned() })
 }
 
 fn unchunk(mut text: &str) -> String {

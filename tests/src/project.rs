@@ -33,6 +33,7 @@ impl Project {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         copy(&repository.join("images"), &dir.path().join("images"));
         copy(&repository.join("hosts"), &dir.path().join("hosts"));
+        copy(&repository.join("secrets"), &dir.path().join("secrets"));
         fs::copy(repository.join("deploy.toml"), dir.path().join("deploy.toml")).expect("the project file");
         Self { dir, store, _own_store: own_store }
     }
@@ -74,6 +75,10 @@ impl Project {
     pub fn machine(&self, name: &'static str) -> Machine<'_> {
         fs::rename(self.path("hosts/local.toml"), self.path(&format!("hosts/{name}.toml")))
             .expect("the host's definition");
+        // Which may read what `local` may.
+        let index = self.path("secrets/secrets.toml");
+        let text = fs::read_to_string(&index).expect("the index of secrets");
+        fs::write(&index, text.replace("\"local\"", &format!("\"{name}\""))).expect("a writable project");
         let machine = Machine { project: self, name };
         machine.remove();
         machine
@@ -91,12 +96,15 @@ impl Machine<'_> {
         self.project.deploy(&["machine", "remove", self.name])
     }
 
-    /// Address of a service's endpoint, as `deploy status` tells it.
+    /// Address of a service's endpoint, as `deploy status` tells it; the secure one if there is one.
     #[track_caller]
     pub fn url(&self, service: &str) -> String {
         let status = self.project.deploy(&["status", self.name, "--json"]).ok().json();
         let endpoints = status["hosts"][0]["endpoints"].as_array().cloned().unwrap_or_default();
-        let found = endpoints.iter().find(|e| e["service"] == service);
+        let secure = |e: &&serde_json::Value| e["url"].as_str().is_some_and(|url| url.starts_with("https:"));
+        let mut own = endpoints.iter().filter(|e| e["service"] == service).collect::<Vec<_>>();
+        own.sort_by_key(|e| !secure(e));
+        let found = own.first();
         let url = found.unwrap_or_else(|| panic!("no endpoint of {service}: {status}"))["url"].as_str();
         url.expect("a URL").trim_end_matches('/').to_owned()
     }

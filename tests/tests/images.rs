@@ -81,6 +81,8 @@ fn answers_in_a_container(image: &str) {
         "BIND=127.0.0.1:18731",
         "--env",
         "WEB_CONCURRENCY=1",
+        "--env",
+        "JWT_SECRET=for-this-test-alone-and-no-other-one",
         image,
     ]))
     .ok();

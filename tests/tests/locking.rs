@@ -12,17 +12,18 @@ use tempfile::TempDir;
 #[test]
 fn the_real_mirrors_give_a_lock_for_both_platforms_that_names_no_host() {
     let project = Project::with_shared_store();
-    let locked = project.deploy(&["lock", "images.proxy", "--json"]).ok().json();
+    let locked = project.deploy(&["lock", "images.redis", "--json"]).ok().json();
     assert!(locked["images"][0]["packages"].as_u64().is_some_and(|n| n > 5), "{locked}");
-    let lock = fs::read_to_string(project.path("images/proxy/image.lock")).expect("a lock");
-    for expected in ["\"linux/amd64\"", "\"linux/arm64\"", "name = \"nginx\"", "bookworm-security", "signed_by"] {
+    let lock = fs::read_to_string(project.path("images/redis/image.lock")).expect("a lock");
+    for expected in ["\"linux/amd64\"", "\"linux/arm64\"", "name = \"redis-server\"", "bookworm-security", "signed_by"]
+    {
         assert!(lock.contains(expected), "{expected} is not in the lock");
     }
     assert!(!lock.contains("://"), "the lock names a host");
     // Locking again changes nothing, and what is locked builds.
-    project.deploy(&["lock", "images.proxy"]).ok();
-    assert_eq!(fs::read_to_string(project.path("images/proxy/image.lock")).expect("a lock"), lock);
-    project.deploy(&["build", "images.proxy"]).ok();
+    project.deploy(&["lock", "images.redis"]).ok();
+    assert_eq!(fs::read_to_string(project.path("images/redis/image.lock")).expect("a lock"), lock);
+    project.deploy(&["build", "images.redis"]).ok();
 }
 
 #[test]

@@ -3,17 +3,12 @@
 use anyhow::Result;
 
 use crate::process::program;
-use crate::{build, root, setup};
+use crate::{build, setup};
 
 pub fn run() -> Result<()> {
     setup::compilers()?;
     setup::runtime()?;
     let deploy = build::programs()?.join("deploy");
-    for image in ["api", "proxy"] {
-        if !root().join("images").join(image).join("image.lock").exists() {
-            program(&deploy).args(["lock", &format!("images.{image}")]).env("DEPLOY_UV", setup::uv()?).run()?;
-        }
-    }
     program(&deploy).args(["build", "images", "hosts.local"]).run()?;
     program(&deploy).args(["switch", "local", "--yes"]).run()?;
     program(&deploy).args(["status", "local"]).run()?;

@@ -89,8 +89,11 @@ impl Program {
     }
 }
 
-/// Whether a program of this name is on the search path.
+/// Whether a program of this name is on the search path; or there, if it is an absolute path.
 pub fn is_installed(name: &str) -> bool {
+    if name.starts_with('/') {
+        return Path::new(name).is_file();
+    }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(std::path::PathBuf::from);
     std::env::split_paths(&paths).chain(system).any(|dir| dir.join(name).is_file())

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -13,10 +13,10 @@ use crate::{root, target};
 type Need = (&'static str, &'static str);
 
 /// To compile: C code against musl.
-const COMPILERS: [Need; 2] = [("cc", "gcc"), ("musl-gcc", "musl-tools")];
+const COMPILERS: &[Need] = &[("cc", "gcc"), ("musl-gcc", "musl-tools")];
 
 /// For `deploy lock` and the local machine.
-const RUNTIME: [Need; 6] = [
+const RUNTIME: &[Need] = &[
     ("python3", "python3"),
     ("systemd-nspawn", "systemd-container"),
     ("mmdebstrap", "mmdebstrap"),
@@ -26,7 +26,8 @@ const RUNTIME: [Need; 6] = [
 ];
 
 /// The real tools that tests compare with.
-const ORACLES: [Need; 22] = [
+const ORACLES: &[Need] = &[
+    ("age", "age"),
     ("nix", "nix-bin"),
     ("podman", "podman"),
     ("runc", "runc"),
@@ -49,6 +50,9 @@ const ORACLES: [Need; 22] = [
     ("update-ca-certificates", "ca-certificates"),
     ("readelf", "binutils"),
     ("pip", "python3-pip"),
+    ("pebble", "pebble"),
+    ("redis-server", "redis-server"),
+    ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
 ];
 
 /// Python programs, pinned: the resolver behind `deploy lock`, and a C compiler for other
@@ -59,16 +63,16 @@ const ZIG: &str = "ziglang==0.17.1";
 pub fn all() -> Result<()> {
     compilers()?;
     runtime()?;
-    debian(&ORACLES)
+    debian(ORACLES)
 }
 
 pub fn compilers() -> Result<()> {
-    debian(&COMPILERS)?;
+    debian(COMPILERS)?;
     rust_targets()
 }
 
 pub fn runtime() -> Result<()> {
-    debian(&RUNTIME)?;
+    debian(RUNTIME)?;
     python_tool("uv", UV).map(|_| ())
 }
 
@@ -119,6 +123,8 @@ fn debian(needs: &[Need]) -> Result<()> {
         .args(["install", "-qq", "-y", "--no-install-recommends"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // Servers are wanted as programs: none is to be started on this computer.
+        .env("RUNLEVEL", "1")
         .run()
 }
 
@@ -160,14 +166,23 @@ fn python_tool(name: &str, requirement: &str) -> Result<PathBuf> {
 /// A virtual environment with what an image's own tests need; gives its folder.
 pub fn python_tests(image: &str) -> Result<PathBuf> {
     let requirements = root().join("images").join(image).join("requirements-dev.txt");
-    let text = fs::read_to_string(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let dir = target().join("tools").join(format!("{image}-tests"));
+    python_environment(&format!("{image}-tests"), &requirements)
+}
+
+/// The same for the tests that run the programs of built images.
+pub fn image_tests() -> Result<PathBuf> {
+    python_environment("image-tests", &root().join("tests/images/requirements-dev.txt"))
+}
+
+fn python_environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let text = fs::read_to_string(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let dir = target().join("tools").join(name);
     let stamp = dir.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|was| was == text) {
         return Ok(dir);
     }
     program("python3").args(["-m", "venv", "--clear"]).args([&dir]).run()?;
-    program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).args([&requirements]).run()?;
+    program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).args([requirements]).run()?;
     fs::write(&stamp, text)?;
     Ok(dir)
 }

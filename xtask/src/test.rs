@@ -17,6 +17,7 @@ pub fn all(filter: &[&str]) -> Result<()> {
     rust(filter)?;
     if filter.is_empty() {
         api()?;
+        images(&programs)?;
         for image in ["api", "proxy"] {
             nix::build(image)?;
         }
@@ -42,6 +43,20 @@ fn rust(filter: &[&str]) -> Result<()> {
 fn api() -> Result<()> {
     let python = setup::python_tests("api")?.join("bin/python");
     program(python).args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).dir(&crate::root().join("images/api")).run()
+}
+
+/// The programs of the other images, each run as a host would run it.
+fn images(programs: &std::path::Path) -> Result<()> {
+    let python = setup::image_tests()?.join("bin/python");
+    for image in ["redis", "postgres", "proxy", "certbot"] {
+        program(&python)
+            .args(["-B", "-m", "pytest", "-q"])
+            .env("DEPLOY", programs.join("deploy"))
+            .env("DEPLOY_STORE", target().join("test-state/images"))
+            .dir(&crate::root().join("images").join(image))
+            .run()?;
+    }
+    Ok(())
 }
 
 /// A program that needs a dynamic loader would not start on another distribution.
