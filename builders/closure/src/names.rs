@@ -155,16 +155,18 @@ impl UnitName {
 
     /// Whether it is `cairn-SERVICE-INSTANCE-N.service`, or `.timer`.
     pub fn is_replica(&self) -> bool {
-        let parts = || {
-            let name = self.0.strip_prefix("cairn-")?;
-            let name = name.strip_suffix(".service").or_else(|| name.strip_suffix(".timer"))?;
-            let (rest, number) = name.rsplit_once('-')?;
-            let (service, instance) = rest.rsplit_once('-')?;
-            number.parse::<u32>().ok()?;
-            ServiceName::parse(service).ok()?;
-            InstanceId::parse(instance).ok()
-        };
-        parts().is_some()
+        self.service().is_some()
+    }
+
+    /// The service that a replica or a timer is of.
+    pub fn service(&self) -> Option<ServiceName> {
+        let name = self.0.strip_prefix("cairn-")?;
+        let name = name.strip_suffix(".service").or_else(|| name.strip_suffix(".timer"))?;
+        let (rest, number) = name.rsplit_once('-')?;
+        let (service, instance) = rest.rsplit_once('-')?;
+        number.parse::<u32>().ok()?;
+        InstanceId::parse(instance).ok()?;
+        ServiceName::parse(service).ok()
     }
 }
 

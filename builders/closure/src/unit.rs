@@ -57,6 +57,8 @@ pub fn service(
         Ready::Notify => "notify",
     };
     directive(&mut out, "Type", kind);
+    // Else the journal would have the name of whatever program is started first.
+    directive(&mut out, "SyslogIdentifier", name.as_str());
     process(&mut out, name, spec, instance, replica)?;
     if spec.kind.is_service() {
         directive(&mut out, "Restart", "always");

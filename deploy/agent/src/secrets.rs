@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use cairn_closure::{Manifest, Secret, SecretName};
 use cairn_protocol::SealedSecret;
@@ -119,9 +120,20 @@ pub fn sweep(paths: &Paths, keep: Option<&Manifest>) -> Result<()> {
     remove_others(&paths.secrets(), &names(keep))
 }
 
+/// A secret arrives before the switch that names it, and another one's collection may come between.
+const ON_THEIR_WAY: Duration = Duration::from_secs(3600);
+
 /// Takes away sealed secrets that none of these closures names.
 pub fn forget(paths: &Paths, kept: &[Manifest]) -> Result<()> {
-    remove_others(&paths.sealed_secrets(), &names(kept))
+    let mut kept = names(kept);
+    for entry in fs::read_dir(paths.sealed_secrets()).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        // A clock that was set back makes it young: it goes another time.
+        if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < ON_THEIR_WAY)) {
+            kept.extend(entry.file_name().into_string());
+        }
+    }
+    remove_others(&paths.sealed_secrets(), &kept)
 }
 
 fn names<'a>(manifests: impl IntoIterator<Item = &'a Manifest>) -> BTreeSet<String> {

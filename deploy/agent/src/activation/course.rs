@@ -1,7 +1,7 @@
 //! What each phase does, in terms of [`Host`]. The order within a phase is chosen so that a
 //! process that dies in it leaves something that `undo` or `finish` can complete.
 
-use cairn_closure::{Manifest, UnitName};
+use cairn_closure::{Manifest, ServiceName, UnitName};
 
 use super::host::{Ask, Host, Side};
 use super::machine::Phase;
@@ -45,6 +45,7 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 
 fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.start(&plan.new_sockets)?;
+    clear_the_place(plan, host)?;
     for group in &plan.starts {
         for start in group.iter().filter(|start| start.takes_over()) {
             host.set_current(&start.service, None)?;
@@ -78,6 +79,28 @@ fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where only one process may be, what an earlier activation could not stop would be a second one.
+fn clear_the_place<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    let manifests = || plan.old.iter().chain([&plan.new]);
+    let alone: Vec<&ServiceName> = plan.starts.iter().flatten().filter(|s| s.alone).map(|s| &s.service).collect();
+    if alone.is_empty() {
+        return Ok(());
+    }
+    for service in &alone {
+        let Some(instance) = host.current(service) else { continue };
+        let mut known = manifests().filter_map(|manifest| manifest.services.get(*service));
+        if !known.any(|service| service.instance == instance) {
+            host.set_current(service, None)?;
+        }
+    }
+    let mut leftovers = host.strays(None)?;
+    leftovers.retain(|unit| {
+        let one_of_them = unit.service().is_some_and(|service| alone.contains(&&service));
+        one_of_them && !manifests().any(|manifest| manifest.all_units().contains(unit))
+    });
+    host.stop(&leftovers)
 }
 
 fn flip<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
@@ -123,37 +146,43 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 /// Before the commit: everything is as it was.
 fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     let mut faults = Faults::default();
-    // What took over gives back. Both cannot run, so what does not stop keeps its place.
+    // What took over gives back. Both cannot run, so what does not stop keeps its place for now.
     let mut held: Vec<&Start> = Vec::new();
     for start in plan.takeovers() {
         let new = plan.new.services.get(&start.service).map(|service| &service.instance);
         if host.current(&start.service).as_ref() == new {
             host.set_current(&start.service, None)?;
         }
-        let stopped = host.stop(&start.units);
-        if stopped.is_err() {
+        if give_back(plan, start, host).is_err() {
             held.push(start);
         }
-        faults.note(stopped);
     }
     // The other old instances were not stopped, but one may have ended by itself meanwhile.
-    let waits = |unit: &&UnitName| !held.iter().any(|start| start.stops.contains(unit));
-    let back: Vec<UnitName> = plan.retired.iter().filter(waits).cloned().collect();
+    let took_over = |service: &ServiceName| plan.takeovers().any(|start| start.service == *service);
+    let others: Vec<UnitName> =
+        plan.retired.iter().filter(|unit| !unit.service().is_some_and(|s| took_over(&s))).cloned().collect();
     faults.note(host.start(&plan.retired_sockets));
-    faults.note(host.start(&back));
+    faults.note(host.start(&others));
     // An instance that still has traffic must not be stopped.
-    for flip in plan.flips.iter().filter(|flip| !held.iter().any(|start| start.service == flip.service)) {
+    for flip in plan.flips.iter().filter(|flip| !took_over(&flip.service)) {
         host.set_current(&flip.service, flip.from.as_ref())?;
     }
     faults.note(host.stop(&plan.new_sockets));
     faults.note(host.drain(plan, Side::New, &plan.started()));
     leave_only(plan.old.as_ref(), host, &mut faults);
+    // By now it was stopped as a stray as well.
+    held.retain(|start| {
+        let back = give_back(plan, start, host);
+        let stays = back.is_err();
+        faults.note(back);
+        stays
+    });
     let changed = plan.changed();
     let asks: Vec<Ask<'_>> = plan
         .old
         .iter()
         .flat_map(|old| old.services.keys())
-        .filter(|name| changed.contains(name))
+        .filter(|name| changed.contains(name) && !held.iter().any(|start| start.service == **name))
         .map(|service| Ask { side: Side::Old, service, units: None, via: Via::Current })
         .collect();
     if !asks.is_empty() {
@@ -161,6 +190,14 @@ fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     }
     faults.note(host.forget_uncommitted());
     faults.first()
+}
+
+/// Stops the new version of a service and starts the old one in its place.
+fn give_back<H: Host>(plan: &Plan, start: &Start, host: &mut H) -> Result<()> {
+    host.stop(&start.units)?;
+    host.start(&start.stops)?;
+    let mut flips = plan.flips.iter().filter(|flip| flip.service == start.service);
+    flips.try_for_each(|flip| host.set_current(&flip.service, flip.from.as_ref()))
 }
 
 /// Stops and removes what is not of `keep`, by what is found rather than by what was done: so it

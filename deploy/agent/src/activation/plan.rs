@@ -34,6 +34,8 @@ pub struct Plan {
 pub struct Start {
     pub service: ServiceName,
     pub units: Vec<UnitName>,
+    /// Nothing else may run of this service: it has what only one process may have.
+    pub alone: bool,
     /// Replicas of the old closure that must have stopped before.
     pub stops: Vec<UnitName>,
     /// Runs to its end when the units of its group are healthy.
@@ -127,7 +129,7 @@ fn start(old: &Manifest, new: &Manifest, name: &ServiceName) -> Option<Start> {
     let had = old.services.get(name).and_then(|old| old.job.as_ref());
     let task = service.job.as_ref().filter(|job| matches!(service.kind, Kind::Task {}) && had != Some(job));
     let task = task.map(|job| job.unit.clone());
-    (!units.is_empty() || task.is_some()).then(|| Start { service: name.clone(), units, stops, task })
+    (!units.is_empty() || task.is_some()).then(|| Start { service: name.clone(), units, alone, stops, task })
 }
 
 fn jobs_only_in(one: &Manifest, other: &Manifest) -> Vec<UnitName> {
