@@ -133,6 +133,11 @@ impl Resolved {
 }
 
 impl State {
+    /// Whether a definition says it, rather than the schema or nobody.
+    pub fn is_set(&self) -> bool {
+        !matches!(self, Self::Unset | Self::Default(_))
+    }
+
     pub fn is_secret(&self) -> bool {
         matches!(self, Self::Secret { .. })
     }

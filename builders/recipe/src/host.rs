@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use cairn_closure::{CredentialName, Inherit, Ready, Replace, SecretName, StateName, StopSignal};
-use cairn_config::Settings;
 use cairn_formats::Platform;
 use serde::Deserialize;
 
+use crate::duration;
 use crate::error::{DefinitionError, nearest};
-use crate::{duration, parse};
+use crate::sources::Sources;
 
 /// The content of `hosts/NAME.toml`. The host is named after its file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -26,9 +26,10 @@ pub struct HostDefinition {
     pub ssh: Option<SshSection>,
     #[serde(default)]
     pub services: BTreeMap<String, ServiceEntry>,
-    /// Image → values of its environment's schema, for every service that runs it.
+    /// Image → values of its environment's schema, for every service that runs it. They are read by
+    /// [`Sources::layers`](crate::sources::Sources::layers), which knows their places.
     #[serde(default)]
-    pub config: BTreeMap<String, Settings>,
+    pub config: BTreeMap<String, toml::Table>,
 }
 
 /// `[machine]`: nothing to set yet; its presence is the choice.
@@ -71,7 +72,7 @@ pub struct ServiceEntry {
     pub environment: BTreeMap<String, String>,
     /// Values of the image's schema, over those of the host.
     #[serde(default)]
-    pub config: Settings,
+    pub config: toml::Table,
     /// Values of the image's templates, over those of its `settings.toml`.
     #[serde(default)]
     pub settings: toml::Table,
@@ -206,9 +207,18 @@ const fn quarter_second() -> Duration {
 
 impl HostDefinition {
     pub fn parse(file: &Path, text: &str) -> Result<Self, DefinitionError> {
-        let definition: Self = parse::toml(file, text)?;
-        definition.check(file)?;
+        Self::of(&Sources::of(file, text))
+    }
+
+    pub fn of(sources: &Sources) -> Result<Self, DefinitionError> {
+        let definition: Self = sources.parse()?;
+        definition.check(sources.main())?;
         Ok(definition)
+    }
+
+    /// Whether something runs here once before traffic moves.
+    pub fn has_tasks(&self) -> bool {
+        self.services.values().any(|service| service.kind == KindEntry::Task)
     }
 
     fn check(&self, file: &Path) -> Result<(), DefinitionError> {

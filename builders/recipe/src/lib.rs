@@ -26,6 +26,7 @@ pub mod lock;
 mod parse;
 pub mod plan;
 pub mod project;
+pub mod sources;
 pub mod step;
 
 pub use configuration::Configuration;

@@ -1,6 +1,6 @@
 //! TOML into types, with errors that name file, line, column and the key that was probably meant.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_formats::report::{self, Position, meant};
 use serde::de::DeserializeOwned;
@@ -12,6 +12,32 @@ pub fn toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Definitio
     serde_path_to_error::deserialize(document).map_err(|e| {
         let key = report::key(&e.path().to_string());
         syntax(file, text, &e.into_inner(), key)
+    })
+}
+
+/// A document that was put together of several. `place` says where a key stands.
+pub fn merged<T: DeserializeOwned>(
+    table: toml::Table,
+    place: impl FnOnce(&[&str]) -> (PathBuf, Position),
+) -> Result<T, DefinitionError> {
+    serde_path_to_error::deserialize(table).map_err(|e| {
+        let path = e.path().to_string();
+        let message = e.into_inner().message().trim_end().to_owned();
+        let key = report::key(&path);
+        let mut parts: Vec<&str> = key.as_deref().map(|key| key.split('.').collect()).unwrap_or_default();
+        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        if let Some(unknown) = unknown
+            && parts.last() != Some(&unknown)
+        {
+            parts.push(unknown);
+        }
+        let (file, Position { line, column }) = place(&parts);
+        let help = meant(&message).map(|near| format!("did you mean `{near}`?"));
+        let message = match &key {
+            Some(key) if unknown.is_none() => format!("{key}: {message}"),
+            _ => message,
+        };
+        DefinitionError::Syntax { file, line, column, message, help }
     })
 }
 

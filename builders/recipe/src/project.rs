@@ -11,6 +11,7 @@ use crate::host::HostDefinition;
 use crate::image::ImageDefinition;
 use crate::lock::{Lock, lock_file};
 use crate::parse;
+use crate::sources::{FLEET_FILE, Sources};
 
 /// The file that marks a project's top folder and holds its policy.
 pub const PROJECT_FILE: &str = "deploy.toml";
@@ -62,9 +63,16 @@ impl Image {
 pub struct Host {
     pub name: String,
     pub file: PathBuf,
-    /// The file's text, for the places of its values.
-    pub text: String,
+    pub sources: Sources,
     pub definition: HostDefinition,
+}
+
+/// Where a host's definition lies.
+struct HostFile {
+    name: String,
+    file: PathBuf,
+    /// The folder of its fleet.
+    fleet: Option<PathBuf>,
 }
 
 /// What `deploy build` takes: `images`, `images.NAME`, `hosts`, `hosts.NAME`.
@@ -113,12 +121,57 @@ impl Project {
         })
     }
 
-    /// Names of all hosts, sorted.
+    /// Names of all hosts, sorted: `NAME` of `hosts/NAME.toml`, `FLEET-NAME` of
+    /// `hosts/FLEET/NAME.toml`.
     pub fn host_names(&self) -> Result<Vec<String>, DefinitionError> {
-        self.names("hosts", |path| {
+        let mut names: Vec<String> = self.host_files()?.into_iter().map(|host| host.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The hosts that these names stand for: a host's, or a fleet's for all of its hosts.
+    pub fn hosts_named(&self, names: &[String]) -> Result<Vec<String>, DefinitionError> {
+        let files = self.host_files()?;
+        let mut hosts = Vec::new();
+        for name in names {
+            let of_fleet = |host: &&HostFile| {
+                host.fleet.as_ref().is_some_and(|fleet| fleet.file_name().is_some_and(|fleet| fleet == name.as_str()))
+            };
+            let mut members: Vec<String> = files.iter().filter(of_fleet).map(|host| host.name.clone()).collect();
+            members.sort();
+            if members.is_empty() {
+                members.push(name.clone());
+            }
+            hosts.extend(members);
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        hosts.retain(|host| seen.insert(host.clone()));
+        Ok(hosts)
+    }
+
+    fn host_files(&self) -> Result<Vec<HostFile>, DefinitionError> {
+        let definition = |path: &Path| {
             let is_definition = path.extension().is_some_and(|e| e == "toml") && path.is_file();
             is_definition.then(|| path.file_stem()?.to_str().map(str::to_owned))?
-        })
+        };
+        let single = self.names("hosts", definition)?;
+        let dir = self.root.join("hosts");
+        let mut files: Vec<HostFile> = single
+            .into_iter()
+            .map(|name| HostFile { file: dir.join(format!("{name}.toml")), name, fleet: None })
+            .collect();
+        for fleet in
+            self.names("hosts", |path| path.is_dir().then(|| path.file_name()?.to_str().map(str::to_owned))?)?
+        {
+            let folder = dir.join(&fleet);
+            for name in self.names(&format!("hosts/{fleet}"), definition)? {
+                let file = folder.join(format!("{name}.toml"));
+                if !file.ends_with(FLEET_FILE) {
+                    files.push(HostFile { name: format!("{fleet}-{name}"), file, fleet: Some(folder.clone()) });
+                }
+            }
+        }
+        Ok(files)
     }
 
     fn names(&self, folder: &str, name: impl Fn(&Path) -> Option<String>) -> Result<Vec<String>, DefinitionError> {
@@ -144,11 +197,19 @@ impl Project {
     }
 
     pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
-        let file = self.root.join("hosts").join(format!("{name}.toml"));
         self.known("host", name, "hosts", self.host_names()?)?;
-        let text = read(&file)?;
-        let definition = HostDefinition::parse(&file, &text)?;
-        Ok(Host { name: name.to_owned(), file, text, definition })
+        let found = self.host_files()?.into_iter().find(|host| host.name == name);
+        let HostFile { file, fleet, .. } = found.unwrap_or_else(|| HostFile {
+            name: name.to_owned(),
+            file: self.root.join("hosts").join(format!("{name}.toml")),
+            fleet: None,
+        });
+        let sources = Sources::read(&file, fleet.as_deref())?;
+        let definition = HostDefinition::of(&sources)?;
+        for image in definition.config.keys() {
+            self.known("image", image, "images", self.image_names()?)?;
+        }
+        Ok(Host { name: name.to_owned(), file, sources, definition })
     }
 
     /// What a host may set of an image.
@@ -180,8 +241,10 @@ impl Project {
                     targets.push(Target::Image(name.to_owned()));
                 }
                 Some(("hosts", name)) => {
-                    self.known("host", name, "hosts", self.host_names()?)?;
-                    targets.push(Target::Host(name.to_owned()));
+                    for host in self.hosts_named(&[name.to_owned()])? {
+                        self.known("host", &host, "hosts", self.host_names()?)?;
+                        targets.push(Target::Host(host));
+                    }
                 }
                 _ => return Err(DefinitionError::Target { target: text.clone() }),
             }

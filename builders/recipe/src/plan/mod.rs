@@ -14,6 +14,7 @@ mod service;
 
 pub use host::{Material, Materials, Programs, agent, host, images_of};
 pub use image::{image, rootfs};
+pub use service::resolved;
 
 use crate::graph::{Graph, NodeId};
 

@@ -6,7 +6,7 @@ use cairn_closure::{
     self as closure, CredentialName, Kind, Read, Replace, Secret, SecretName, ServiceName, ServiceSpec, StateName,
     StoreDir,
 };
-use cairn_config::{Layer, resolve};
+use cairn_config::{Resolved, resolve};
 
 use super::host::{Material, config_label, fault, rootfs_label};
 use crate::configuration::Surroundings;
@@ -41,7 +41,7 @@ pub fn plan(
     let files = files(host, name, entry, material).map_err(fail)?;
     specification.config = files.is_some().then(|| StoreDir(placeholder(&config_label(name))));
     let mut wanted: BTreeMap<CredentialName, SecretName> = entry.credentials.clone();
-    environment(host, entry, material, &mut specification, &mut wanted)?;
+    environment(host, name, entry, material, &mut specification, &mut wanted)?;
     specification.credentials = credentials(wanted, versions).map_err(fail)?;
     Ok(PlannedService { name: service, specification, files })
 }
@@ -49,25 +49,23 @@ pub fn plan(
 /// The typed part of the environment. Every fault in it is told at once.
 fn environment(
     host: &Host,
+    service: &str,
     entry: &ServiceEntry,
     material: &Material,
     specification: &mut ServiceSpec,
     credentials: &mut BTreeMap<CredentialName, SecretName>,
 ) -> Result<(), DefinitionError> {
     let image = &material.image.name;
-    let general = host.definition.config.get(image);
-    let layer = |settings: &cairn_config::Settings| settings.layer(&host.file, &host.text);
-    let Some(schema) = &material.configuration.schema else {
-        if entry.config.is_empty() && general.is_none_or(cairn_config::Settings::is_empty) {
-            return Ok(());
-        }
-        let message = format!("image `{image}` has no config.toml that says what can be set");
-        return Err(fault(host, format!("config of `{image}`"), message, Some("set it in `environment`".to_owned())));
-    };
-    let layers: Vec<Layer> = general.into_iter().chain([&entry.config]).map(layer).collect();
-    let resolved = resolve(schema, &layers).map_err(|faults| DefinitionError::Configuration(Box::new(faults)))?;
+    let Some(resolved) = resolved(host, service, entry, material)? else { return Ok(()) };
     for (variable, value) in resolved.environment() {
-        specification.environment.entry(variable).or_insert(value);
+        // What the service says in `environment` counts most, then what a host has set, then what
+        // the image says, and a mere default least.
+        let set = resolved.entries().iter().any(|entry| entry.name == variable && entry.state.is_set());
+        if set && !entry.environment.contains_key(&variable) {
+            specification.environment.insert(variable, value);
+        } else {
+            specification.environment.entry(variable).or_insert(value);
+        }
     }
     for (variable, secret) in resolved.secrets() {
         let name = |text: &str| fault(host, format!("config.{image}.{variable}"), text.to_owned(), None);
@@ -77,6 +75,25 @@ fn environment(
         credentials.insert(credential, secret);
     }
     Ok(())
+}
+
+/// The values of a service's typed environment; `None` for an image that describes none.
+pub fn resolved(
+    host: &Host,
+    service: &str,
+    entry: &ServiceEntry,
+    material: &Material,
+) -> Result<Option<Resolved>, DefinitionError> {
+    let image = &material.image.name;
+    let Some(schema) = &material.configuration.schema else {
+        if entry.config.is_empty() && host.definition.config.get(image).is_none_or(toml::Table::is_empty) {
+            return Ok(None);
+        }
+        let message = format!("image `{image}` has no config.toml that says what can be set");
+        return Err(fault(host, format!("config of `{image}`"), message, Some("set it in `environment`".to_owned())));
+    };
+    let layers = host.sources.layers(image, service)?;
+    resolve(schema, &layers).map(Some).map_err(|faults| DefinitionError::Configuration(Box::new(faults)))
 }
 
 fn credentials(
