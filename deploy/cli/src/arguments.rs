@@ -65,6 +65,15 @@ pub enum Command {
   deploy build images.api --check    build again and compare
   deploy build images.api --out api.oci   copy the OCI layout to a folder")]
     Build(BuildOptions),
+    /// Show what the environment of services is, and what can be set
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  deploy config show local               every variable, its value, and where that comes from
+  deploy config template api > .env      a commented file of all that can be set
+  deploy config template --docs          the same as tables in Markdown"
+    )]
+    Config(ConfigAction),
     /// Bring closures to hosts without switching, so that the switch has nothing left to send
     #[command(after_help = "Examples:
   deploy copy local                  build, and send what the host lacks
@@ -141,6 +150,21 @@ pub struct BuildOptions {
     /// Steps at once [default: one for each processor]
     #[arg(long, short, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub jobs: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Variables of a host's services, with the file and line that set each
+    Show { host: String },
+    /// What can be set, as an environment file
+    Template {
+        /// [default: every image that describes its environment]
+        #[arg(value_name = "IMAGE")]
+        images: Vec<String>,
+        /// As tables in Markdown
+        #[arg(long)]
+        docs: bool,
+    },
 }
 
 #[derive(Debug, Args)]

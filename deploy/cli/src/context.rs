@@ -78,6 +78,11 @@ impl Context {
         work(&Realiser { store, fetcher: &fetcher, locate: &locate, builder: programs::builder()?, jobs })
     }
 
+    /// The hosts that names of hosts and fleets stand for.
+    pub fn hosts(&self, project: &Project, names: &[String]) -> Result<Vec<Host>> {
+        project.hosts_named(names)?.iter().map(|name| Ok(project.host(name)?)).collect()
+    }
+
     /// Builds a host's closure.
     pub fn build_host(&self, project: &Project, store: &Store, host: &Host) -> Result<Realised> {
         let planned = self.plan_host(project, host)?;
@@ -85,15 +90,20 @@ impl Context {
     }
 
     pub fn plan_host(&self, project: &Project, host: &Host) -> Result<Planned> {
-        let mut images = std::collections::BTreeMap::new();
-        for name in plan::images_of(&host.definition) {
-            let image = project.image(name)?;
-            let (lock, configuration) = (project.lock(&image)?, project.configuration(&image)?);
-            images.insert(name.to_owned(), Material { image, lock, configuration });
-        }
+        let images = self.materials(project, host)?;
         let programs = Programs { agent: programs::agent(host.definition.platform)? };
         let secrets = Secrets::of(project)?.versions(host)?;
         Ok(plan::host(host, &Materials { images, secrets, programs })?)
+    }
+
+    /// The images that a host runs.
+    pub fn materials(&self, project: &Project, host: &Host) -> Result<std::collections::BTreeMap<String, Material>> {
+        let material = |name: &str| {
+            let image = project.image(name)?;
+            let (lock, configuration) = (project.lock(&image)?, project.configuration(&image)?);
+            Ok((name.to_owned(), Material { image, lock, configuration }))
+        };
+        plan::images_of(&host.definition).map(material).collect()
     }
 
     /// The agent alone, for commands that only talk to a host.

@@ -43,6 +43,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         Command::Lock(options) => commands::lock::run(&context, options),
         Command::Build(options) => commands::build::run(&context, options),
+        Command::Config(action) => commands::config::run(&context, action),
         Command::Copy(options) => commands::copy::run(&context, options),
         Command::Switch(options) => commands::switch::run(&context, options),
         Command::Rollback(options) => commands::rollback::run(&context, options),

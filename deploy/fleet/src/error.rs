@@ -25,6 +25,8 @@ pub enum FleetError {
     Reverted { host: String, generation: Option<u64>, problem: Box<Problem> },
     #[error("{host}: {} — and going back failed as well\n  help: log in and look: `journalctl -u 'cairn-*'`", problem.message)]
     Broken { host: String, problem: Box<Problem> },
+    #[error("{host}: not switched, because {because} failed before it, whose tasks it relies on")]
+    Skipped { host: String, because: String },
     #[error("{host}: {message}")]
     Secrets { host: String, message: String },
     #[error("{host}: the agent answered something else than was asked: {answer}")]

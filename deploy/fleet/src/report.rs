@@ -71,6 +71,25 @@ pub struct HostReport {
     pub failure: Option<FleetError>,
 }
 
+impl HostReport {
+    /// Of a host that was not worked on, because another one failed before.
+    pub fn skipped(name: &str, because: &str) -> Self {
+        let failure = FleetError::Skipped { host: name.to_owned(), because: because.to_owned() };
+        Self {
+            name: name.to_owned(),
+            outcome: Outcome::Failed,
+            generation: None,
+            previous: None,
+            changed: false,
+            bytes_sent: 0,
+            seconds: 0.0,
+            error: Some(failure.to_string()),
+            log: Vec::new(),
+            failure: Some(failure),
+        }
+    }
+}
+
 /// 0 when all is well; the one host's own code; 4 when some of several hosts failed.
 pub fn exit_code(reports: &[HostReport]) -> u8 {
     match reports {

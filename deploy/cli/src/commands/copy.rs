@@ -1,7 +1,6 @@
 //! `deploy copy`: brings closures to hosts ahead of a switch, and changes nothing that runs there.
 
 use anyhow::Result;
-use cairn_recipe::project::Host;
 
 use super::switch::{finish, in_parallel};
 use crate::arguments::CopyOptions;
@@ -9,7 +8,7 @@ use crate::context::Context;
 
 pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
     let project = context.project()?;
-    let hosts = options.hosts.iter().map(|name| Ok(project.host(name)?)).collect::<Result<Vec<Host>>>()?;
+    let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
     let closures =
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;

@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use cairn_fleet::Terms;
 use cairn_protocol::RollbackTarget;
-use cairn_recipe::project::Host;
 
 use super::switch::{finish, in_parallel};
 use crate::arguments::RollbackOptions;
@@ -11,7 +10,7 @@ use crate::context::Context;
 
 pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let project = context.project()?;
-    let hosts = options.hosts.iter().map(|name| Ok(project.host(name)?)).collect::<Result<Vec<Host>>>()?;
+    let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
     let agents = hosts
         .iter()

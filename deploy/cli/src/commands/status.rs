@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use cairn_fleet::StatusEntry;
-use cairn_recipe::project::Host;
 use serde::Serialize;
 
 use crate::arguments::StatusOptions;
@@ -17,7 +16,7 @@ struct Report {
 pub fn run(context: &Context, options: &StatusOptions) -> Result<u8> {
     let project = context.project()?;
     let names = if options.hosts.is_empty() { project.host_names()? } else { options.hosts.clone() };
-    let hosts = names.iter().map(|name| Ok(project.host(name)?)).collect::<Result<Vec<Host>>>()?;
+    let hosts = context.hosts(&project, &names)?;
     let store = context.store()?;
     let agents = hosts
         .iter()

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use cairn_fleet::{FleetError, HostReport, Plan, Terms, exit_code};
+use cairn_formats::StorePath;
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ pub struct Report {
 
 pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let project = context.project()?;
-    let hosts = options.hosts.iter().map(|name| Ok(project.host(name)?)).collect::<Result<Vec<Host>>>()?;
+    let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
     let closures =
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
@@ -39,8 +40,7 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
             false
         })
     };
-    // Questions are asked one after another; without questions all hosts go at once.
-    let reports = in_parallel(&hosts, &closures, !options.yes, |host, closure| {
+    let switch = |host: &Host, closure: &StorePath| {
         let listener = |event: cairn_fleet::Event| progress.on(&event);
         let terms = Terms {
             reason: options.message.as_deref(),
@@ -49,7 +49,20 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
             listener: &listener,
         };
         fleet.switch(host, closure, &agree, terms)
-    });
+    };
+    // Hosts with tasks go first: what a task brings about, such as tables, the others rely on.
+    // Questions are asked one after another; without questions all others go at once.
+    let pairs = || hosts.iter().cloned().zip(closures.iter().cloned());
+    let (first, then): (Vec<_>, Vec<_>) = pairs().partition(|(host, _)| host.definition.has_tasks());
+    let mut reports = in_turn(first, !options.yes, &switch);
+    match reports.iter().find(|report| !report.outcome.is_success()) {
+        Some(failed) if !options.dry_run => {
+            let because = failed.name.clone();
+            reports.extend(then.iter().map(|(host, _)| HostReport::skipped(&host.name, &because)));
+        }
+        _ => reports.extend(in_turn(then, !options.yes, &switch)),
+    }
+    reports.sort_by_key(|report| hosts.iter().position(|host| host.name == report.name));
     if unanswered.into_inner() {
         bail!(
             "nothing was switched: there is no terminal to ask on\n  help: add --yes to switch without asking, or --dry-run to see the plan"
@@ -88,6 +101,15 @@ fn text(report: &Report) -> String {
         lines.push_str(&format!("{}: {outcome}, {generation}{sent}, {:.1} s\n", host.name, host.seconds));
     }
     lines
+}
+
+fn in_turn(
+    pairs: Vec<(Host, StorePath)>,
+    one_by_one: bool,
+    switch: &(impl Fn(&Host, &StorePath) -> HostReport + Sync),
+) -> Vec<HostReport> {
+    let (hosts, closures): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    in_parallel(&hosts, &closures, one_by_one, switch)
 }
 
 /// Works on each host with its companion value, at once or in order; gives reports in order.
