@@ -7,7 +7,8 @@
 # Two things Nix cannot make without inputs from elsewhere:
 #   the programs   `deploy` and `cairn-builder`: the store path in CAIRN_PROGRAMS (--impure)
 #   the archives   Debian packages and wheels: fixed outputs by the hashes of image.lock
-# `cargo xtask nix-build IMAGE` puts both into the store, so that nothing is downloaded.
+# `cargo xtask nix-build IMAGE` puts both into a store below target/, so that nothing is downloaded;
+# `eval "$(cargo xtask nix-env)"` does so for every image, for `nix build --impure .#IMAGE` by hand.
 {
   description = "Spirit Tours' images, by Cairn";
 
