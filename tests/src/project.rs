@@ -33,6 +33,7 @@ impl Project {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         copy(&repository.join("images"), &dir.path().join("images"));
         copy(&repository.join("hosts"), &dir.path().join("hosts"));
+        copy(&repository.join("services"), &dir.path().join("services"));
         copy(&repository.join("secrets"), &dir.path().join("secrets"));
         fs::copy(repository.join("deploy.toml"), dir.path().join("deploy.toml")).expect("the project file");
         Self { dir, store, _own_store: own_store }

@@ -26,10 +26,10 @@ fn mistakes_in_definitions_are_named_with_their_place() {
         project.deploy(&["build", "images.api"]).fails(1, said);
         fs::write(project.path(api), text).expect("a writable project");
     }
-    project.edit("hosts/local.toml", "replicas = 3", "replica = 3");
+    project.edit("services/api.toml", "replicas = 3", "replica = 3");
     project
         .deploy(&["switch", "local", "--yes"])
-        .fails(1, &["local.toml:", "unknown field `replica`", "did you mean `replicas`?"]);
+        .fails(1, &["services/api.toml:", "unknown field `replica`", "did you mean `replicas`?"]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
     project.deploy(&["build", "api"]).fails(1, &["`api` is not a target", "images.NAME"]);
     project.deploy(&["bild"]).fails(2, &["bild"]);
     project.deploy(&["status", "--project", "/nonexistent"]).fails(1, &["no `deploy.toml`", "--project DIR"]);
-    project.edit("hosts/local.toml", "image = \"proxy\"", "image = \"prox\"");
+    project.edit("services/proxy.toml", "image = \"proxy\"", "image = \"prox\"");
     project.deploy(&["build", "hosts.local"]).fails(1, &["no image `prox`", "did you mean `proxy`?"]);
 }
 

@@ -31,11 +31,11 @@ fn a_host_is_left_as_it_was_by_whatever_fails() {
 
     // A health check that never passes: the old generation goes on serving.
     let definition = format!("hosts/{host}.toml");
-    project.edit(&definition, "path = \"/ready\"\ntimeout = \"60s\"", "path = \"/nowhere\"\ntimeout = \"8s\"");
+    project.edit("services/api.toml", "path = \"/ready\"\ntimeout = \"60s\"", "path = \"/nowhere\"\ntimeout = \"8s\"");
     project.edit(&definition, "WEB_CONCURRENCY = 1", "WEB_CONCURRENCY = 2");
     project.deploy(&["switch", host, "--yes"]).fails(3, &["404", "back on generation 1"]);
     alive(&url);
-    project.edit(&definition, "path = \"/nowhere\"\ntimeout = \"8s\"", "path = \"/ready\"\ntimeout = \"60s\"");
+    project.edit("services/api.toml", "path = \"/nowhere\"\ntimeout = \"8s\"", "path = \"/ready\"\ntimeout = \"60s\"");
 
     // Two at once: one wins, the other learns who holds the host.
     let mut winner = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");

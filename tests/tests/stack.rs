@@ -58,7 +58,7 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     sql(&machine, "create table witness (n int); insert into witness select generate_series(1, 1000)");
     let (api, redis) = (units(&machine, "api"), units(&machine, "redis"));
     project.edit(
-        &definition,
+        "services/postgres.toml",
         "[services.postgres.limits]",
         "[services.postgres.settings.memory]\nwork_mem = \"9MB\"\n\n[services.postgres.limits]",
     );
@@ -84,17 +84,23 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     assert_eq!(sql(&machine, "select count(*) from acknowledged"), "20");
 
     // A task that fails stops the switch before any traffic has moved.
-    let good = fs::read_to_string(project.path(&definition)).expect("a definition");
+    let files = [definition.as_str(), "services/migrate.toml", "services/smoke.toml"];
+    let good = files.map(|file| fs::read_to_string(project.path(file)).expect("a definition"));
+    let restore = || {
+        for (file, text) in files.iter().zip(&good) {
+            fs::write(project.path(file), text).expect("a writable project");
+        }
+    };
     let migrate = "\"-m\", \"alembic\", \"-c\", \"/app/alembic.ini\", \"upgrade\", \"head\"";
-    project.edit(&definition, migrate, "\"-c\", \"print('half way', flush=True); raise SystemExit(3)\"");
+    project.edit("services/migrate.toml", migrate, "\"-c\", \"print('half way', flush=True); raise SystemExit(3)\"");
     project.edit(&definition, "WEB_CONCURRENCY = 1", "WEB_CONCURRENCY = 2");
     project.deploy(&["switch", host, "--yes"]).fails(3, &["migrate failed", "half way", "back on generation 2"]);
     assert_eq!(units(&machine, "api"), api, "the API was touched");
-    fs::write(project.path(&definition), &good).expect("a writable project");
+    restore();
 
     // So does a check, when traffic has moved already.
     project.edit(
-        &definition,
+        "services/smoke.toml",
         "\"-m\", \"spirit.smoke\", \"--url\"",
         "\"-c\", \"raise SystemExit('smoke, no fire')\", \"--url\"",
     );
@@ -102,7 +108,7 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     project.deploy(&["switch", host, "--yes"]).fails(3, &["smoke failed", "smoke, no fire", "back on generation 2"]);
     assert_eq!(units(&machine, "api"), api, "the API is not the one of before");
     http::eventually(&format!("{url}/ready"), 200, 10);
-    fs::write(project.path(&definition), &good).expect("a writable project");
+    restore();
 
     // Another value of a secret changes those who use it and nobody else.
     let postgres = units(&machine, "postgres");
@@ -165,7 +171,7 @@ fn every_service_is_closed(machine: &Machine) {
 fn mistakes_in_the_configuration_are_all_told_at_once() {
     let project = Project::with_shared_store();
     project.edit("hosts/local.toml", "DATABASE_POOL_SIZE = 5", "DATABASE_POOL_SIZE = \"many\"\nDATABASE_POOL_SISE = 5");
-    project.edit("hosts/local.toml", "JWT_SECRET = { secret = \"jwt-secret\" }", "");
+    project.edit("services/api.toml", "JWT_SECRET = { secret = \"jwt-secret\" }", "");
     project
         .deploy(&["build", "hosts.local"])
         .fails(1, &["DATABASE_POOL_SIZE", "DATABASE_POOL_SISE", "local.toml:", "JWT_SECRET", "did you mean"]);
@@ -188,4 +194,37 @@ fn two_services_cannot_have_one_address_or_one_user() {
     project.edit("hosts/local.toml", "tls = [\"0.0.0.0:8080\"]", "tls = [\"0.0.0.0:8443\"]");
     project.edit("images/redis/image.toml", "uid = 10004", "uid = 10003");
     project.deploy(&["build", "hosts.local"]).fails(1, &["postgres", "redis", "10003"]);
+}
+
+/// Without a host to reach: three web hosts over shared definitions, and what is set there.
+#[test]
+fn production_builds_from_what_all_fleets_share() {
+    let project = Project::with_shared_store();
+    let built = project.deploy(&["build", "hosts.production", "--json"]).ok().json();
+    let names: Vec<_> = built["targets"].as_array().expect("a list").iter().map(|t| t["name"].clone()).collect();
+    assert_eq!(names, ["hosts.production-web-1", "hosts.production-web-2", "hosts.production-web-3"]);
+
+    let shown = project.deploy(&["config", "show", "production-web-2", "--json"]).ok().json();
+    let variables = shown["services"][0]["variables"].as_array().expect("variables").clone();
+    let variable = |name: &str| variables.iter().find(|v| v["name"] == name).expect("the variable").clone();
+    assert_eq!(variable("DATABASE_POOL_SIZE")["value"], "20");
+    assert!(variable("DATABASE_HOST")["origin"].as_str().is_some_and(|o| o.contains("production/fleet.toml:")));
+    assert_eq!(variable("JWT_SECRET")["value"], "secret:jwt-secret");
+    assert_eq!(variable("JWT_SECRET")["secret"], true);
+    assert_eq!(variable("ACCESS_TOKEN_TTL")["origin"], "default");
+    assert!(variables.len() >= 50);
+
+    let template = project.deploy(&["config", "template", "api"]).ok().stdout;
+    assert!(template.contains("# DATABASE_POOL_SIZE") || template.contains("#DATABASE_POOL_SIZE"), "{template}");
+    assert!(template.contains("JWT_SECRET"));
+
+    // One variable changes the environment, not the image.
+    let image = |project: &Project| {
+        project.deploy(&["build", "images.api", "--json"]).ok().json()["targets"][0]["digest"].clone()
+    };
+    let before = image(&project);
+    project.edit("hosts/production/fleet.toml", "WEB_CONCURRENCY = 4", "WEB_CONCURRENCY = 4\nFEATURE_BOOKING = true");
+    let again = project.deploy(&["build", "hosts.production-web-1", "--json"]).ok().json();
+    assert_ne!(again["targets"][0]["store_path"], built["targets"][0]["store_path"]);
+    assert_eq!(image(&project), before);
 }

@@ -66,6 +66,12 @@ impl Program {
         Ok(())
     }
 
+    /// As [`Self::run`], with all its output on standard error: ours is for somebody's `eval`.
+    pub fn run_aside(mut self) -> Result<()> {
+        self.command.stdout(std::io::stderr());
+        self.run()
+    }
+
     /// Runs it silently and gives what it printed; an exit code other than 0 is an error that
     /// shows what it wrote to its standard error.
     pub fn output(mut self) -> Result<String> {

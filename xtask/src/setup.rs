@@ -118,14 +118,14 @@ fn debian(needs: &[Need]) -> Result<()> {
     if !program("id").args(["-u"]).output()?.starts_with('0') {
         bail!("install these first, as root: apt-get install {}", missing.join(" "));
     }
-    program("apt-get").args(["update", "-qq"]).run()?;
+    program("apt-get").args(["update", "-qq"]).run_aside()?;
     program("apt-get")
         .args(["install", "-qq", "-y", "--no-install-recommends"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive")
         // Servers are wanted as programs: none is to be started on this computer.
         .env("RUNLEVEL", "1")
-        .run()
+        .run_aside()
 }
 
 /// Installs the targets that rust-toolchain.toml names, if rustup has not done so by itself.
@@ -139,7 +139,7 @@ fn rust_targets() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    program("rustup").args(["target", "add"]).args(missing).run()
+    program("rustup").args(["target", "add"]).args(missing).run_aside()
 }
 
 /// A virtual environment below `target/` with one package from PyPI; gives its folder.
@@ -152,12 +152,12 @@ fn python_tool(name: &str, requirement: &str) -> Result<PathBuf> {
     debian(&[("python3", "python3")])?;
     fs::create_dir_all(target().join("tools"))?;
     if program("python3").args(["-m", "venv", "--clear"]).args([&dir]).succeeds() {
-        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run()?;
+        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run_aside()?;
     } else {
         // Debian splits the module off.
         debian(&[("pyvenv-module", "python3-venv")])?;
         program("python3").args(["-m", "venv", "--clear"]).args([&dir]).run()?;
-        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run()?;
+        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run_aside()?;
     }
     fs::write(&stamp, requirement).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(dir)

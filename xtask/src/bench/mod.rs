@@ -66,7 +66,7 @@ impl Bench {
             fs::remove_dir_all(&project)?;
         }
         fs::create_dir_all(&project)?;
-        program("cp").args(["-a", "images", "hosts", "secrets", "deploy.toml"]).args([&project]).run()?;
+        program("cp").args(["-a", "images", "hosts", "services", "secrets", "deploy.toml"]).args([&project]).run()?;
         // For the hosts of the measurements as well.
         let index = project.join("secrets/secrets.toml");
         fs::write(&index, fs::read_to_string(&index)?.replace("\"local\"", "\"*\""))?;
