@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from running import serve
-from spirit.smoke import certificate
-from spirit.smoke.__main__ import main
-from spirit.smoke.report import Fault
+from smoke import certificate
+from smoke.__main__ import main
+from smoke.report import Fault
 from spirit.version import VERSION
 
 
@@ -68,6 +68,13 @@ def test_the_limit_it_passes_locks_nobody_else_out(clean, smoke, account):
         assert [smoke("--url", url)[0] for _ in range(2)] == [0, 0]
         with httpx.Client(base_url=url) as client:
             account(client)
+
+
+def test_a_limit_of_its_own_address_is_waited_for(clean, smoke):
+    with serve(clean.settings(**limits() | {"rate_limit_auth": "1/second"})) as running:
+        code, lines, _ = smoke("--url", f"http://{running.address}")
+    assert code == 0, lines
+    assert any(line.startswith("wait  1 s: POST /api/v1/auth/login") for line in lines), lines
 
 
 def test_it_says_what_is_served_over_tls(clean, smoke, tls):

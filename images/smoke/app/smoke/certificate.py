@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from spirit.smoke.report import Fault
+from smoke.report import Fault
 
 TIMEOUT_SECONDS = 10.0
 OLD = ("SSLv3", "TLSv1", "TLSv1.1")

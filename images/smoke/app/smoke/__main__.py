@@ -5,16 +5,16 @@ import sys
 
 import httpx
 
-from spirit.smoke import certificate
-from spirit.smoke.checks import Smoke
-from spirit.smoke.report import Fault, Report
+from smoke import certificate
+from smoke.checks import Smoke
+from smoke.report import Fault, Report
 
 TIMEOUT_SECONDS = 15.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m spirit.smoke", description="Checks a deployed service from outside."
+        prog="python -m smoke", description="Checks a deployed service from outside."
     )
     parser.add_argument("--url", required=True, help="as in https://api.example:8443")
     trust = parser.add_mutually_exclusive_group()

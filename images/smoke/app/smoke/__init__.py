@@ -1,6 +1,6 @@
 """The fleet's smoke test: a stranger's way through the service as it is deployed.
 
-`python -m spirit.smoke --url https://HOST[:PORT] [--ca FILE | --insecure]`
+`python -m smoke --url https://HOST[:PORT] [--ca FILE | --insecure]`
 
 One line for each check, exit code 0 if all hold and 1 if any does not. It needs nothing that the
 image does not have, makes an account of its own and removes it again. The limit that it passes on
