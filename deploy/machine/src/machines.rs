@@ -218,10 +218,27 @@ impl Machines {
         self.run_mount().hold()?;
         let network = Network::ensure(&self.state)?;
         network.attach(name, record.index)?;
+        self.introduce_all(network)?;
         let supervisor = boot::start(name, &network.label(name), &files)?;
         record.supervisor = Some(supervisor.clone());
         self.state.save(name, record)?;
         self.wait(name, record, &supervisor)
+    }
+
+    /// Every machine finds the others by their names.
+    fn introduce_all(&self, network: Network) -> Result<()> {
+        let records = self.state.records()?;
+        let addresses: Vec<_> = records.iter().map(|(name, record)| (network.address(record.index), name)).collect();
+        // Those that are not mounted learn it when they are started.
+        for (name, _) in records.iter().filter(|(_, record)| record.created) {
+            let folder = self.state.machine(name);
+            let files = MachineFiles::new(&folder);
+            if files.is_there()? {
+                let others: Vec<_> = addresses.iter().filter(|(_, other)| *other != name).copied().collect();
+                files.introduce(name, &others)?;
+            }
+        }
+        Ok(())
     }
 
     fn wait(&self, name: &MachineName, record: &MachineRecord, supervisor: &Supervisor) -> Result<()> {

@@ -4,7 +4,7 @@
 //! this computer          cairn0 10.213.0.1/24 ── cairn0p2 ══ host0 10.213.0.2  (netns cairn0-local)
 //!                                             └─ cairn0p3 ══ host0 10.213.0.3  (netns cairn0-web-1)
 //! ```
-//! Machines reach one another and this computer, and nothing else. The bridge `cairnN` always has
+//! Machines reach one another, by name too, and this computer, and nothing else. The bridge `cairnN` always has
 //! the network 10.BLOCK.N.0/24, so two state directories never choose the same one; BLOCK is the
 //! first from 213 whose network nobody here routes. The bridge's alias names its state directory, so
 //! that another one's is never taken for ours.

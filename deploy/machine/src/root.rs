@@ -3,8 +3,10 @@
 //! Creating an overlay takes milliseconds; a copy of a base takes seconds. Where the kernel refuses
 //! an overlay, as on top of another one, the base is copied.
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::at;
@@ -98,8 +100,30 @@ impl<'a> MachineFiles<'a> {
         }
     }
 
+    /// Whether the files can be seen: an overlay that is not mounted shows none.
+    pub fn is_there(&self) -> Result<bool> {
+        Ok(is_mounted(&self.root())? || !self.folder.join("upper").is_dir())
+    }
+
     pub fn unmount(&self) -> Result<()> {
         unmount_below(&self.root())
+    }
+
+    /// Tells the machine the names of the others. The file stays the same one: services that run
+    /// have it mounted.
+    pub fn introduce(&self, name: &MachineName, others: &[(Ipv4Addr, &MachineName)]) -> Result<()> {
+        let path = self.root().join("etc/hosts");
+        let text = hosts_file(name, others);
+        if fs::read_to_string(&path).is_ok_and(|now| now == text) {
+            return Ok(());
+        }
+        // A link would lead out of the machine's files.
+        let file = OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
+        let write = |mut file: fs::File| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        };
+        file.and_then(write).map_err(at("write", &path))
     }
 
     fn personalise(&self, name: &MachineName) -> Result<()> {
@@ -110,8 +134,7 @@ impl<'a> MachineFiles<'a> {
         };
         let etc = root.join("etc");
         fresh(&etc.join("hostname"), format!("{name}\n").as_bytes(), 0o644)?;
-        let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n");
-        fresh(&etc.join("hosts"), hosts.as_bytes(), 0o644)?;
+        fresh(&etc.join("hosts"), hosts_file(name, &[]).as_bytes(), 0o644)?;
         fresh(&etc.join("resolv.conf"), RESOLV.as_bytes(), 0o644)?;
         fresh(&etc.join("machine-id"), &machine_id()?, 0o444)?;
         fresh(&etc.join("ssh/ssh_host_ed25519_key"), &key("host_ed25519")?, 0o600)?;
@@ -127,6 +150,15 @@ impl<'a> MachineFiles<'a> {
         }
         Ok(())
     }
+}
+
+/// `hosts(5)` of a machine.
+fn hosts_file(name: &MachineName, others: &[(Ipv4Addr, &MachineName)]) -> String {
+    let mut text = format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost ip6-loopback\n");
+    for (address, other) in others {
+        text.push_str(&format!("{address} {other}\n"));
+    }
+    text
 }
 
 /// `machine-id(5)`; an empty one would make systemd take this for a first boot and apply its presets.

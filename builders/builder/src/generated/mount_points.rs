@@ -37,10 +37,10 @@ pub const DIRECTORIES: [MountPoint; 13] = [
 
 /// Files that are mounted over, or that programs want to find. Only where no tree brings them.
 pub const FILES: [(&str, &str); 4] = [
-    // The host's own is mounted over these two.
+    // The host's own may be mounted over each.
     ("etc/resolv.conf", ""),
     ("etc/machine-id", ""),
-    // Without it `localhost` is asked of a name server.
+    // Without this one `localhost` is asked of a name server.
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"),
     ("etc/hostname", "localhost\n"),
 ];
