@@ -12,6 +12,9 @@ pub const SELF_DIR: &str = "/run/cairn/self";
 pub const CURRENT: &str = "current";
 /// Where each service sees its configuration.
 pub const CONFIG_DIR: &str = "/run/cairn/config";
+/// Where each service sees the files that it may be told to read again; on the host in
+/// `/run/cairn/live/SERVICE/INSTANCE`.
+pub const LIVE_DIR: &str = "/run/cairn/live";
 /// Decrypted secrets, in memory.
 pub const SECRETS_DIR: &str = "/run/cairn/secrets";
 /// State of services, at `/var/lib/cairn/state/SERVICE/NAME`.

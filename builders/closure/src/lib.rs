@@ -54,7 +54,7 @@ pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
 pub use names::{CredentialName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName};
 pub use render::{Closure, Content, render};
 pub use spec::{
-    HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Replace, Secret, ServiceSpec,
-    StopSignal, User, VERSION,
+    HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Reload, ReloadSignal, Replace,
+    Secret, ServiceSpec, StopSignal, User, VERSION,
 };
 pub use write::write;

@@ -7,7 +7,7 @@ use cairn_formats::{Platform, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    HostName, InstanceId, Kind, Millis, Read, Replace, Secret, ServiceName, StateName, StoreDir, UnitName, User,
+    HostName, InstanceId, Kind, Millis, Read, Reload, Replace, Secret, ServiceName, StateName, StoreDir, UnitName, User,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Service {
     pub reads: Vec<Read>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<Secret>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +114,11 @@ impl Manifest {
 }
 
 impl Service {
+    /// Whether this is the same as `old` but for the files that it is told to read again.
+    pub fn only_reloads(&self, old: &Self) -> bool {
+        self.instance == old.instance && self.reload != old.reload
+    }
+
     /// Every unit of the service.
     pub fn units(&self) -> impl Iterator<Item = &UnitName> {
         self.lasting_units().chain(self.job.iter().map(|job| &job.unit)).chain([&self.target])

@@ -81,14 +81,14 @@ name!(
 
 name!(
     /// A service of a host. `boot` and `activation` would clash with the agent's own units, and
-    /// `self` with the directory under which each service sees its own sockets.
+    /// the others with directories beside those of services' sockets.
     ServiceName,
     "the service name",
-    "it takes 1 to 32 lower-case letters, digits and single dashes, begins with a letter, and is not boot, activation or self",
+    "it takes 1 to 32 lower-case letters, digits and single dashes, begins with a letter, and is not boot, activation, self, live, config or secrets",
     |text| {
         is_label(text, 32)
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && !["boot", "activation", "self"].contains(&text)
+            && !["boot", "activation", "self", "live", "config", "secrets"].contains(&text)
     }
 );
 

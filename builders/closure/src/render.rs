@@ -63,6 +63,10 @@ fn render_service(
     if let Kind::Timer { calendar, at_start } = &spec.kind {
         covered.push_str(&unit::timer(&host.name, name, calendar, *at_start));
     }
+    if let Some(reload) = &spec.reload {
+        // Not its files: those may change under the instance.
+        covered.push_str(reload.signal.name());
+    }
     let instance = InstanceId::of(&covered);
     let listen = spec.listen.clone().unwrap_or_default();
 
@@ -121,6 +125,7 @@ fn render_service(
         state: spec.state.keys().cloned().collect(),
         reads: spec.reads.clone(),
         secrets: spec.credentials.values().cloned().collect(),
+        reload: spec.reload.clone(),
     })
 }
 

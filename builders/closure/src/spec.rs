@@ -49,6 +49,9 @@ pub struct ServiceSpec {
     /// A store path whose files the processes see at `/run/cairn/config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<StoreDir>,
+    /// Configuration that it can read again while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
     /// Folders that outlive every generation, and where the processes see them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub state: BTreeMap<StateName, String>,
@@ -151,6 +154,38 @@ pub enum Ready {
     Exec,
     /// When it says so itself (`READY=1`, sd_notify(3)).
     Notify,
+}
+
+/// Files that may change under a service that runs. They are no part of its instance: when nothing
+/// else changes, it goes on running and is told to read them again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// A store path. The agent copies its files to where the processes see them, at
+    /// [`LIVE_DIR`](crate::layout::LIVE_DIR).
+    pub files: StoreDir,
+    #[serde(default)]
+    pub signal: ReloadSignal,
+}
+
+/// The signal that makes a service read its configuration again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadSignal {
+    #[default]
+    Hup,
+    Usr1,
+    Usr2,
+}
+
+impl ReloadSignal {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hup => "SIGHUP",
+            Self::Usr1 => "SIGUSR1",
+            Self::Usr2 => "SIGUSR2",
+        }
+    }
 }
 
 /// How a new version of a service takes over from the old one.

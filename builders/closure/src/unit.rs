@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::layout::{CONFIG_DIR, PROFILE, RUN_DIR, SECRETS_DIR, SELF_DIR, STATE_DIR, socket_name};
+use crate::layout::{CONFIG_DIR, LIVE_DIR, PROFILE, RUN_DIR, SECRETS_DIR, SELF_DIR, STATE_DIR, socket_name};
 use crate::quote::{argument, assignment, description};
 use crate::{
     ClosureError, HostName, HostSpec, Inherit, InstanceId, Ready, ServiceName, ServiceSpec, UnitName, hardening,
@@ -71,7 +71,7 @@ pub fn service(
     directive(&mut out, "OOMPolicy", "stop");
     limits(&mut out, spec);
     view(&mut out, host, name, spec, instance);
-    possessions(&mut out, name, spec);
+    possessions(&mut out, name, spec, instance);
     out.push_str("\n# Hardening\n");
     out.push_str(&hardening::lines(host, name, spec)?);
     Ok(out)
@@ -198,14 +198,18 @@ fn view(out: &mut String, host: &HostSpec, name: &ServiceName, spec: &ServiceSpe
     if !spec.network.is_empty() {
         // Bound as a file it would go stale when replaced; systemd-resolved keeps the file that
         // its link points to, so that directory is bound as well.
-        directive(out, "BindReadOnlyPaths", "-/etc/resolv.conf -/run/systemd/resolve");
+        directive(out, "BindReadOnlyPaths", "-/etc/hosts -/etc/resolv.conf -/run/systemd/resolve");
     }
 }
 
 /// What was given to the service: configuration, secrets, and folders that stay.
-fn possessions(out: &mut String, name: &ServiceName, spec: &ServiceSpec) {
+fn possessions(out: &mut String, name: &ServiceName, spec: &ServiceSpec, instance: &InstanceId) {
     if let Some(config) = &spec.config {
         directive(out, "BindReadOnlyPaths", &format!("{config}:{CONFIG_DIR}"));
+    }
+    if spec.reload.is_some() {
+        // The directory, so that files that are renamed into it are seen.
+        directive(out, "BindReadOnlyPaths", &format!("{LIVE_DIR}/{name}/{instance}:{LIVE_DIR}"));
     }
     for (credential, secret) in &spec.credentials {
         directive(out, "LoadCredential", &format!("{credential}:{SECRETS_DIR}/{}", secret.file_name()));

@@ -24,6 +24,9 @@ pub struct HostDefinition {
     /// Present: a systemd machine on this computer. Exactly one of `machine` and `ssh`.
     pub machine: Option<MachineSection>,
     pub ssh: Option<SshSection>,
+    /// Hosts that are switched before this one, because it needs what runs there.
+    #[serde(default)]
+    pub after: Vec<String>,
     #[serde(default)]
     pub services: BTreeMap<String, ServiceEntry>,
     /// Image → values of its environment's schema, for every service that runs it. They are read by

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cairn_closure::ReloadSignal;
 use cairn_formats::{Platform, Sha256};
 use serde::{Deserialize, Serialize};
 
@@ -141,9 +142,20 @@ pub struct RunSection {
     pub labels: BTreeMap<String, String>,
     pub stop_signal: Option<String>,
     pub health: Option<HealthSection>,
+    pub reload: Option<ReloadSection>,
     /// `gzip` (every engine reads it) or `zstd`.
     #[serde(default)]
     pub compression: CompressionKind,
+}
+
+/// `[image.reload]`: rendered files that the program reads again on a signal, so that a host that
+/// changes nothing else does not restart it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadSection {
+    pub files: Vec<String>,
+    #[serde(default)]
+    pub signal: ReloadSignal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -63,6 +63,8 @@ impl Image {
 pub struct Host {
     pub name: String,
     pub file: PathBuf,
+    /// The fleet it belongs to, if it lies in one's folder.
+    pub fleet: Option<String>,
     pub sources: Sources,
     pub definition: HostDefinition,
 }
@@ -205,11 +207,15 @@ impl Project {
             fleet: None,
         });
         let sources = Sources::read(&file, fleet.as_deref())?;
+        let fleet = fleet.and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
         let definition = HostDefinition::of(&sources)?;
         for image in definition.config.keys() {
             self.known("image", image, "images", self.image_names()?)?;
         }
-        Ok(Host { name: name.to_owned(), file, sources, definition })
+        for before in &definition.after {
+            self.known("host", before, "hosts", self.host_names()?)?;
+        }
+        Ok(Host { name: name.to_owned(), file, fleet, sources, definition })
     }
 
     /// What a host may set of an image.

@@ -35,11 +35,15 @@ pub enum Step {
     Layer { compression: CompressionKind },
     /// `layers.0`, `layers.1`, … one list a platform → OCI image layout.
     Image { platforms: Vec<ImagePlatform>, annotations: BTreeMap<String, String> },
-    /// Nothing → a folder of these text files.
-    Config { files: BTreeMap<String, String> },
-    /// `rootfs.IMAGE` for each image, `config.SERVICE` for each service that has files, `agent` →
-    /// host closure. In the specification a
-    /// [`placeholder`] stands for each input's path.
+    /// Nothing → a folder of these text files, and of links by name and target.
+    Config {
+        files: BTreeMap<String, String>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        links: BTreeMap<String, String>,
+    },
+    /// `rootfs.IMAGE` for each image, `config.SERVICE` for each service that has files,
+    /// `live.SERVICE` for each that reads some of them again, `agent` → host closure. In the
+    /// specification a [`placeholder`] stands for each input's path.
     Host { spec: Box<HostSpec> },
     /// `program` → `bin/NAME`, executable.
     Program { name: String },

@@ -14,6 +14,7 @@ pub fn run() -> Result<()> {
         secrets::place(paths, &manifest)?;
         for (name, service) in &manifest.services {
             services::make_directory(paths, name, &service.instance, &service.user)?;
+            services::live::place(paths, &manifest, name)?;
             if service.has_unix_sockets() {
                 services::set_current(paths, name, Some(&service.instance))?;
             }

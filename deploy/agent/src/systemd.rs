@@ -82,6 +82,16 @@ pub fn stop(units: &[UnitName]) -> Result<()> {
     systemctl(&["reset-failed"], &failed).map(drop)
 }
 
+/// Sends a signal to the main process of each unit that runs.
+pub fn signal(units: &[UnitName], name: &str) -> Result<()> {
+    let running: Vec<UnitName> =
+        states(units)?.into_iter().filter(|(_, state)| state.is_active()).map(|(unit, _)| unit).collect();
+    if running.is_empty() {
+        return Ok(());
+    }
+    systemctl(&["kill", "--kill-whom=main", &format!("--signal={name}")], &running).map(drop)
+}
+
 pub fn reload() -> Result<()> {
     run("systemctl", &["--no-ask-password", "--quiet", "daemon-reload"]).map(drop)
 }

@@ -17,6 +17,8 @@ use crate::FleetError;
 pub enum Change {
     Unchanged,
     New,
+    /// Goes on running, and reads its configuration again.
+    Reload,
     /// The new version starts beside the old one and takes over.
     ReplaceBeside,
     /// The old version stops before the new one starts.
@@ -79,6 +81,7 @@ fn changes(wanted: &Manifest, live: Option<&Manifest>, something_is_live: bool) 
         let change = match live.map(|m| m.services.get(name)) {
             None if something_is_live => Change::Unknown,
             None | Some(None) => Change::New,
+            Some(Some(old)) if service.only_reloads(old) => Change::Reload,
             Some(Some(old)) if old.instance == service.instance => Change::Unchanged,
             Some(Some(_)) if service.kind.ends() => Change::Replaced,
             Some(Some(_)) if service.replace == Replace::Restart => Change::Restart,

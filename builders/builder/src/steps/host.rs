@@ -22,6 +22,9 @@ pub fn run(spec: &HostSpec, inputs: &Inputs, out: &Path) -> Result<()> {
         if service.config.is_some() {
             service.config = Some(store_dir(&format!("config.{name}"), inputs)?);
         }
+        if let Some(reload) = &mut service.reload {
+            reload.files = store_dir(&format!("live.{name}"), inputs)?;
+        }
     }
     let closure = cairn_closure::render(&spec)?;
     Ok(cairn_closure::write(&closure, out)?)

@@ -41,7 +41,7 @@ pub fn run(request: &Request) -> Result<()> {
         Step::Rootfs {} => rootfs::run(inputs, out),
         Step::Layer { compression } => layer::run(*compression, inputs, out),
         Step::Image { platforms, annotations } => image::run(platforms, annotations, inputs, out),
-        Step::Config { files } => config::run(files, out),
+        Step::Config { files, links } => config::run(files, links, out),
         Step::Host { spec } => host::run(spec, inputs, out),
         Step::Program { name } => program::run(name, inputs, out),
     }

@@ -51,9 +51,16 @@ pub fn host(host: &Host, materials: &Materials) -> Result<Planned, DefinitionErr
         // Two services of one image share its nodes: the graph keeps equal nodes once.
         inputs.insert(label, vec![image::rootfs(&mut graph, &material.image, &material.lock, platform)?]);
         let service = service::plan(host, name, entry, material, &materials.secrets)?;
+        // In the place of what may change meanwhile, links, so that the rest stays the same path.
+        let link = |file: &String| (file.clone(), format!("{}/{file}", closure::layout::LIVE_DIR));
+        let links = service.live.iter().flat_map(BTreeMap::keys).map(link).collect();
         if let Some(files) = service.files {
-            let config = graph.run(&format!("{name}-config"), Step::Config { files }, BTreeMap::new());
+            let config = graph.run(&format!("{name}-config"), Step::Config { files, links }, BTreeMap::new());
             inputs.insert(config_label(name), vec![config]);
+        }
+        if let Some(files) = service.live {
+            let step = Step::Config { files, links: BTreeMap::new() };
+            inputs.insert(live_label(name), vec![graph.run(&format!("{name}-live"), step, BTreeMap::new())]);
         }
         services.insert(service.name, service.specification);
     }
@@ -98,4 +105,8 @@ pub(super) fn rootfs_label(image: &str) -> String {
 
 pub(super) fn config_label(service: &str) -> String {
     format!("config.{service}")
+}
+
+pub(super) fn live_label(service: &str) -> String {
+    format!("live.{service}")
 }

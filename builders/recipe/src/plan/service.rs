@@ -8,7 +8,7 @@ use cairn_closure::{
 };
 use cairn_config::{Resolved, resolve};
 
-use super::host::{Material, config_label, fault, rootfs_label};
+use super::host::{Material, config_label, fault, live_label, rootfs_label};
 use crate::configuration::Surroundings;
 use crate::error::{DefinitionError, nearest};
 use crate::host::{KindEntry, ServiceEntry};
@@ -23,6 +23,8 @@ pub struct PlannedService {
     pub specification: ServiceSpec,
     /// Its configuration, if its image has templates.
     pub files: Option<BTreeMap<String, String>>,
+    /// Those of its files that it reads again while it runs.
+    pub live: Option<BTreeMap<String, String>>,
 }
 
 /// Key, message and help of what is wrong.
@@ -38,12 +40,45 @@ pub fn plan(
     let fail = |(key, message, help): Fault| fault(host, format!("services.{name}.{key}"), message, help);
     let service = ServiceName::parse(name).map_err(|e| fault(host, format!("services.{name}"), e.to_string(), None))?;
     let mut specification = specification(entry, &material.image).map_err(fail)?;
-    let files = files(host, name, entry, material).map_err(fail)?;
+    let mut files = files(host, name, entry, material).map_err(fail)?;
+    let live = live(entry, &material.image, files.as_mut())?;
     specification.config = files.is_some().then(|| StoreDir(placeholder(&config_label(name))));
+    let section = material.image.definition.image.reload.as_ref();
+    specification.reload = section
+        .filter(|_| live.is_some())
+        .map(|section| closure::Reload { files: StoreDir(placeholder(&live_label(name))), signal: section.signal });
     let mut wanted: BTreeMap<CredentialName, SecretName> = entry.credentials.clone();
     environment(host, name, entry, material, &mut specification, &mut wanted)?;
     specification.credentials = credentials(wanted, versions).map_err(fail)?;
-    Ok(PlannedService { name: service, specification, files })
+    Ok(PlannedService { name: service, specification, files, live })
+}
+
+/// Takes the files that the program reads again out of all its files. What runs to its end reads
+/// everything once.
+fn live(
+    entry: &ServiceEntry,
+    image: &Image,
+    files: Option<&mut BTreeMap<String, String>>,
+) -> Result<Option<BTreeMap<String, String>>, DefinitionError> {
+    let Some(section) = image.definition.image.reload.as_ref().filter(|_| entry.kind == KindEntry::Service) else {
+        return Ok(None);
+    };
+    let mut none = BTreeMap::new();
+    let files = files.unwrap_or(&mut none);
+    let mut live = BTreeMap::new();
+    for name in &section.files {
+        let Some(text) = files.remove(name) else {
+            let near = nearest(name, files.keys().map(String::as_str));
+            return Err(DefinitionError::Value {
+                file: image.file.clone(),
+                at: "image.reload.files".to_owned(),
+                message: format!("image `{}` has no template for `{name}`", image.name),
+                help: near.map(|near| format!("did you mean `{near}`?")),
+            });
+        };
+        live.insert(name.clone(), text);
+    }
+    Ok(Some(live))
 }
 
 /// The typed part of the environment. Every fault in it is told at once.
@@ -196,6 +231,7 @@ fn specification(entry: &ServiceEntry, image: &Image) -> Result<ServiceSpec, Fau
         listen: listens.then_some(listen),
         // Filled in once they are planned.
         config: None,
+        reload: None,
         credentials: BTreeMap::new(),
         state,
         reads,

@@ -31,6 +31,7 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     for (service, instance) in &plan.new_instances {
         if let Some(spec) = plan.new.services.get(service) {
             host.make_directory(service, instance, &spec.user)?;
+            host.place_live(&plan.new, service)?;
         }
     }
     let new: Vec<UnitName> = [plan.started(), plan.new_sockets.clone(), plan.new_jobs.clone()].concat();
@@ -46,6 +47,12 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.start(&plan.new_sockets)?;
     clear_the_place(plan, host)?;
+    end_stale_readers(plan, host)?;
+    // First, since what starts may need it: a database that lets somebody else in.
+    for service in &plan.reloads {
+        host.place_live(&plan.new, service)?;
+        host.tell_to_reload(&plan.new, service)?;
+    }
     for group in &plan.starts {
         for start in group.iter().filter(|start| start.takes_over()) {
             host.set_current(&start.service, None)?;
@@ -103,6 +110,23 @@ fn clear_the_place<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.stop(&leftovers)
 }
 
+/// An instance that an earlier activation could not stop, and that is wanted again, would go on with
+/// the configuration that it has read then.
+fn end_stale_readers<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    for start in plan.starts.iter().flatten() {
+        let Some(service) = plan.new.services.get(&start.service).filter(|service| service.reload.is_some()) else {
+            continue;
+        };
+        let is_kept =
+            plan.old.iter().any(|old| old.services.get(&start.service).is_some_and(|s| s.instance == service.instance));
+        if !is_kept && host.current(&start.service).as_ref() == Some(&service.instance) {
+            host.set_current(&start.service, None)?;
+        }
+        host.stop(&start.units)?;
+    }
+    Ok(())
+}
+
 fn flip<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     for flip in plan.flips.iter().filter(|flip| flip.to.is_some()) {
         host.set_current(&flip.service, flip.to.as_ref())?;
@@ -146,6 +170,10 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 /// Before the commit: everything is as it was.
 fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     let mut faults = Faults::default();
+    for (service, old) in plan.reloads.iter().flat_map(|service| plan.old.iter().map(move |old| (service, old))) {
+        faults.note(host.place_live(old, service));
+        faults.note(host.tell_to_reload(old, service));
+    }
     // What took over gives back. Both cannot run, so what does not stop keeps its place for now.
     let mut held: Vec<&Start> = Vec::new();
     for start in plan.takeovers() {

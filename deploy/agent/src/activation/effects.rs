@@ -113,6 +113,19 @@ impl Host for RealHost<'_> {
         services::make_directory(self.paths, service, instance, user)
     }
 
+    fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
+        services::live::place(self.paths, manifest, service)
+    }
+
+    fn tell_to_reload(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
+        let Some(found) = manifest.services.get(service) else { return Ok(()) };
+        let Some(reload) = &found.reload else { return Ok(()) };
+        let units: Vec<UnitName> = found.replicas.iter().map(|replica| replica.unit.clone()).collect();
+        systemd::signal(&units, reload.signal.name())?;
+        self.tell(service.as_str(), None, ServiceState::Reloaded, None);
+        Ok(())
+    }
+
     fn sweep_directories(&mut self, keep: Option<&Manifest>) -> Result<()> {
         services::sweep_directories(self.paths, keep)
     }

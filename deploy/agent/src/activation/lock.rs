@@ -6,9 +6,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cairn_closure::HostName as FleetName;
 use cairn_protocol::ActivationId;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -59,10 +61,18 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, waiting at most `patience`.
+    /// Takes the host's lock, waiting at most `patience`.
     pub fn take(paths: &Paths, holder: &Holder, patience: Duration) -> Result<Self> {
+        Self::take_file(paths, &paths.lock_file(), holder, patience)
+    }
+
+    /// Takes a fleet's lock, if it is free.
+    pub fn take_fleet(paths: &Paths, fleet: &FleetName, holder: &Holder) -> Result<Self> {
+        Self::take_file(paths, &paths.fleet_lock_file(fleet), holder, Duration::ZERO)
+    }
+
+    fn take_file(paths: &Paths, path: &Path, holder: &Holder, patience: Duration) -> Result<Self> {
         files::make_directories(&paths.state_dir())?;
-        let path = paths.lock_file();
         let deadline = Instant::now() + patience;
         let open = || {
             OpenOptions::new()
@@ -70,8 +80,8 @@ impl Lock {
                 .write(true)
                 .create(true)
                 .truncate(false)
-                .open(&path)
-                .map_err(file("cannot open", &path))
+                .open(path)
+                .map_err(file("cannot open", path))
         };
         let mut wanted = open()?;
         let mut locked = loop {
@@ -84,7 +94,7 @@ impl Lock {
                     thread::sleep(Duration::from_millis(10));
                     wanted = other;
                 }
-                Err((_, errno)) => return Err(file("cannot lock", &path)(errno.into())),
+                Err((_, errno)) => return Err(file("cannot lock", path)(errno.into())),
             }
         };
         let text = serde_json::to_vec(holder).unwrap_or_default();
@@ -92,7 +102,7 @@ impl Lock {
             .set_len(0)
             .and_then(|()| locked.rewind())
             .and_then(|()| locked.write_all(&text))
-            .map_err(file("cannot write", &path))?;
+            .map_err(file("cannot write", path))?;
         Ok(Self { _file: locked })
     }
 }
@@ -124,5 +134,17 @@ mod tests {
         }
         drop(held);
         assert!(Lock::take(&paths, &second, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn each_fleet_has_a_lock_of_its_own_beside_the_hosts() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let holder = Holder::now("alice@desk", "switch");
+        let [staging, production] = ["staging", "production"].map(|name| FleetName::parse(name).unwrap());
+        let _host = Lock::take(&paths, &holder, Duration::ZERO).unwrap();
+        let _staging = Lock::take_fleet(&paths, &staging, &holder).unwrap();
+        let _production = Lock::take_fleet(&paths, &production, &holder).unwrap();
+        assert!(matches!(Lock::take_fleet(&paths, &staging, &holder), Err(AgentError::Locked(_))));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use cairn_closure::{HostSpec, InstanceId, Manifest, ServiceName, UnitName, User, render};
+use cairn_closure::{HostSpec, InstanceId, Manifest, ServiceName, StoreDir, UnitName, User, render};
 use cairn_formats::StorePath;
 use cairn_protocol::{ActivationId, ActivationRequest, Goal};
 use proptest::prelude::*;
@@ -49,6 +49,9 @@ struct World {
     linked: BTreeSet<UnitName>,
     traffic: BTreeMap<ServiceName, InstanceId>,
     directories: BTreeSet<(ServiceName, InstanceId)>,
+    /// The files that an instance may read again, and those that each process has read.
+    live: BTreeMap<(ServiceName, InstanceId), StoreDir>,
+    read: BTreeMap<UnitName, StoreDir>,
     boots: u32,
     /// Operations until the next accident, and the accidents that are left.
     accidents: Vec<(u32, Accident)>,
@@ -100,10 +103,16 @@ impl World {
         self.running.clear();
         self.traffic.clear();
         self.directories.clear();
+        self.live.clear();
+        self.read.clear();
         let manifest = self.manifest(self.current_generation).cloned();
         for (name, service) in manifest.iter().flat_map(|manifest| &manifest.services) {
             self.directories.insert((name.clone(), service.instance.clone()));
             self.running.extend(instances(service));
+            if let Some(reload) = &service.reload {
+                self.live.insert((name.clone(), service.instance.clone()), reload.files.clone());
+                self.read.extend(service.replicas.iter().map(|r| (r.unit.clone(), reload.files.clone())));
+            }
             if service.has_unix_sockets() {
                 self.traffic.insert(name.clone(), service.instance.clone());
             }
@@ -129,6 +138,16 @@ impl World {
         }
     }
 
+    /// A process that starts reads what lies there, which must be something.
+    fn starts_reading(&mut self, unit: &UnitName) {
+        let services = self.closures.iter().flat_map(|(_, manifest)| &manifest.services);
+        let mut owners = services.filter(|(_, service)| service.replicas.iter().any(|r| r.unit == *unit));
+        if let Some((name, service)) = owners.find(|(_, service)| service.reload.is_some()) {
+            let files = self.live.get(&(name.clone(), service.instance.clone()));
+            self.read.insert(unit.clone(), files.expect("the files of an instance that starts").clone());
+        }
+    }
+
     fn forget_above(&mut self, last: u64) {
         let current = self.current_generation;
         self.generations.retain(|number, _| *number <= last || Some(*number) == current);
@@ -148,6 +167,14 @@ impl World {
         assert_eq!(self.traffic, traffic, "traffic");
         let directories = services().map(|(name, s)| (name.clone(), s.instance.clone()));
         assert_eq!(self.directories, directories.collect(), "directories");
+        let reloads = || services().filter_map(|(name, s)| Some((name, s, &s.reload.as_ref()?.files)));
+        let live = reloads().map(|(name, s, files)| ((name.clone(), s.instance.clone()), files.clone()));
+        assert_eq!(self.live, live.collect(), "files that may be read again");
+        for (_, service, files) in reloads() {
+            for replica in &service.replicas {
+                assert_eq!(self.read.get(&replica.unit), Some(files), "what {} has read", replica.unit);
+            }
+        }
     }
 }
 
@@ -190,12 +217,35 @@ impl Host for ModelHost<'_> {
         })
     }
 
+    fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
+        self.world.act(|world| {
+            let found = &manifest.services[service];
+            if let Some(reload) = &found.reload {
+                world.live.insert((service.clone(), found.instance.clone()), reload.files.clone());
+            }
+            Ok(())
+        })
+    }
+
+    fn tell_to_reload(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
+        self.world.act(|world| {
+            let found = &manifest.services[service];
+            let files = world.live[&(service.clone(), found.instance.clone())].clone();
+            for replica in found.replicas.iter().filter(|r| world.running.contains(&r.unit)) {
+                world.read.insert(replica.unit.clone(), files.clone());
+            }
+            Ok(())
+        })
+    }
+
     fn sweep_directories(&mut self, keep: Option<&Manifest>) -> Result<()> {
         self.world.act(|world| {
             world.directories.retain(|(name, instance)| {
                 let kept = keep.and_then(|manifest| manifest.services.get(name));
                 kept.is_some_and(|kept| kept.instance == *instance)
             });
+            let directories = &world.directories;
+            world.live.retain(|instance, _| directories.contains(instance));
             Ok(())
         })
     }
@@ -235,7 +285,9 @@ impl Host for ModelHost<'_> {
                 let known =
                     world.linked.contains(unit) || emitted.is_some_and(|manifest| manifest.all_units().contains(unit));
                 assert!(known, "systemd does not know {unit}");
-                world.running.insert(unit.clone());
+                if world.running.insert(unit.clone()) {
+                    world.starts_reading(unit);
+                }
                 Ok(())
             })?;
         }
@@ -431,11 +483,12 @@ fn closures() -> Vec<(StorePath, Manifest)> {
         })
     };
     // What only one process may have, and what runs to its end.
-    let db = |text: &str| {
+    let db = |text: &str, files: u32| {
         json!({
             "rootfs": "/nix/store/3mdqa9w1p6cmli6976v4wi0sw9r4p5pr-db", "image": "db",
             "command": ["/bin/db", text], "state": {"data": "/data"}, "replace": "restart",
-            "user": {"name": "db", "uid": 10003, "gid": 10003}, "listen": {"unix": true}
+            "user": {"name": "db", "uid": 10003, "gid": 10003}, "listen": {"unix": true},
+            "reload": { "files": format!("/nix/store/{files}mdqa9w1p6cmli6976v4wi0sw9r4p5pr-db-live") }
         })
     };
     let job = |text: &str, kind: serde_json::Value, after: &str| {
@@ -449,11 +502,11 @@ fn closures() -> Vec<(StorePath, Manifest)> {
     let check = || job("check", json!({"type": "check"}), "db");
     let timer = |text: &str| job(text, json!({"type": "timer", "calendar": "daily"}), "db");
     [
-        json!({"api": api("one", 2), "proxy": proxy("one", 80), "db": db("one"), "migrate": task("one")}),
-        json!({"api": api("two", 2), "proxy": proxy("one", 80), "db": db("one"), "migrate": task("two"),
+        json!({"api": api("one", 2), "proxy": proxy("one", 80), "db": db("one", 1), "migrate": task("one")}),
+        json!({"api": api("two", 2), "proxy": proxy("one", 80), "db": db("one", 2), "migrate": task("two"),
                "tidy": timer("one"), "smoke": check()}),
-        json!({"api": api("two", 3), "proxy": proxy("two", 81), "db": db("two"), "tidy": timer("two")}),
-        json!({"api": api("one", 1), "db": db("two"), "migrate": task("two"), "smoke": check()}),
+        json!({"api": api("two", 3), "proxy": proxy("two", 81), "db": db("two", 1), "tidy": timer("two")}),
+        json!({"api": api("one", 1), "db": db("two", 2), "migrate": task("two"), "smoke": check()}),
         json!({}),
     ]
     .into_iter()

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_closure::{InstanceId, Kind, Manifest, Replace, ServiceName, UnitName};
+use cairn_closure::{InstanceId, Kind, Manifest, Replace, Service, ServiceName, UnitName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -13,6 +13,8 @@ pub struct Plan {
     pub new_sockets: Vec<UnitName>,
     /// Services with units to start, in groups that wait for each other.
     pub starts: Vec<Vec<Start>>,
+    /// Services that go on running and read their configuration again.
+    pub reloads: Vec<ServiceName>,
     /// Services whose traffic moves.
     pub flips: Vec<Flip>,
     /// Units that only the old closure has: stopped after the commit.
@@ -74,6 +76,7 @@ impl Plan {
             new_instances: instances_only_in(&new, before),
             new_jobs: jobs_only_in(&new, before),
             retired_jobs: jobs_only_in(before, &new),
+            reloads: reloads(before, &new),
             checks: checks(&new),
             with_tasks: true,
             flips: flips(before, &new),
@@ -103,7 +106,7 @@ impl Plan {
     pub fn changed(&self) -> BTreeSet<&ServiceName> {
         let started = self.starts.iter().flatten().map(|start| &start.service);
         let flipped = self.flips.iter().map(|flip| &flip.service);
-        started.chain(flipped).collect()
+        started.chain(flipped).chain(&self.reloads).collect()
     }
 
     /// The service that each replica and socket belongs to, of both closures.
@@ -130,6 +133,13 @@ fn start(old: &Manifest, new: &Manifest, name: &ServiceName) -> Option<Start> {
     let task = service.job.as_ref().filter(|job| matches!(service.kind, Kind::Task {}) && had != Some(job));
     let task = task.map(|job| job.unit.clone());
     (!units.is_empty() || task.is_some()).then(|| Start { service: name.clone(), units, alone, stops, task })
+}
+
+fn reloads(old: &Manifest, new: &Manifest) -> Vec<ServiceName> {
+    let only = |(name, service): &(&ServiceName, &Service)| {
+        old.services.get(*name).is_some_and(|old| service.only_reloads(old))
+    };
+    new.services.iter().filter(only).map(|(name, _)| name.clone()).collect()
 }
 
 fn jobs_only_in(one: &Manifest, other: &Manifest) -> Vec<UnitName> {

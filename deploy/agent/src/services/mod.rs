@@ -1,5 +1,6 @@
 //! The sockets of services below `/run/cairn`, and the link that traffic follows.
 
+pub mod live;
 pub mod state;
 pub mod users;
 
@@ -53,7 +54,7 @@ pub fn sweep_directories(paths: &Paths, keep: Option<&Manifest>) -> Result<()> {
             let _ = fs::remove_dir(path);
         }
     }
-    Ok(())
+    live::sweep(paths, keep)
 }
 
 /// Nothing, if there is no such directory.

@@ -43,6 +43,7 @@ fn activation(event: &ActivationEvent) -> Option<String> {
                 ServiceState::Unchanged => return None,
                 ServiceState::Starting => "starting",
                 ServiceState::Started => "started",
+                ServiceState::Reloaded => "reads its configuration again",
                 ServiceState::Healthy => "healthy",
                 ServiceState::Unhealthy => "not healthy",
                 ServiceState::Failed => "failed",
@@ -72,6 +73,7 @@ pub fn plan(plan: &Plan) -> String {
         let (sign, words) = match change {
             Change::Unchanged => (' ', "unchanged"),
             Change::New => ('+', "new"),
+            Change::Reload => ('~', "reloaded: it goes on running and reads its configuration again"),
             Change::ReplaceBeside => ('~', "replaced beside the old one, nothing dropped"),
             Change::Restart => ('~', "restarted: the old one stops first"),
             Change::Replaced => ('~', "replaced"),
