@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cairn_closure::{InstanceId, ServiceName, UnitName, layout};
+use cairn_closure::{HostName as FleetName, InstanceId, ServiceName, UnitName, layout};
 use cairn_formats::StorePath;
 use cairn_protocol::ActivationId;
 
@@ -44,6 +44,11 @@ impl Paths {
 
     pub fn service_dir(&self, service: &ServiceName) -> PathBuf {
         layout::service_dir(&self.run_dir(), service)
+    }
+
+    /// Files that an instance may be told to read again.
+    pub fn live_dir(&self, service: &ServiceName, instance: &InstanceId) -> PathBuf {
+        self.at(layout::LIVE_DIR).join(service.as_str()).join(instance.as_str())
     }
 
     pub fn instance_dir(&self, service: &ServiceName, instance: &InstanceId) -> PathBuf {
@@ -95,6 +100,11 @@ impl Paths {
 
     pub fn lock_file(&self) -> PathBuf {
         self.state_dir().join("lock")
+    }
+
+    /// Held by whoever works on the whole fleet, on the host of it that has the tasks.
+    pub fn fleet_lock_file(&self, fleet: &FleetName) -> PathBuf {
+        self.state_dir().join(format!("fleet-{fleet}.lock"))
     }
 
     pub fn activations(&self) -> PathBuf {

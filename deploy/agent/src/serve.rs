@@ -6,14 +6,16 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
+use cairn_closure::HostName;
 use cairn_formats::{Platform, StorePath};
 use cairn_protocol::frame::{self, FrameError, Kind};
 use cairn_protocol::{
-    ActivationEvent, ActivationId, ActivationRequest, Event, Failure, Generation, Goal, Hello, HostSummary, Outcome,
-    PREAMBLE, Request, Response, SwitchEnd, VERSION,
+    ActivationEvent, ActivationId, ActivationRequest, Event, Failure, FailureKind, Generation, Goal, Hello,
+    HostSummary, Outcome, PREAMBLE, Request, Response, SwitchEnd, VERSION,
 };
 use cairn_store::Store;
 
+use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{activation, collect, generations, receive, secrets, status};
@@ -45,7 +47,7 @@ pub fn converse(store: &Store, mut from: impl Read, mut to: impl Write) -> Resul
     let hello = hello(store)?;
     to.write_all(PREAMBLE.as_bytes()).map_err(FrameError::from)?;
     frame::write_message(&mut to, Kind::Hello, &hello)?;
-    let mut server = Server { store, announced: hello.valid, from: &mut from, to: &mut to };
+    let mut server = Server { store, announced: hello.valid, from: &mut from, to: &mut to, fleets: Vec::new() };
     loop {
         let request = match frame::read_message::<Request>(server.from, Kind::Request) {
             Ok(request) => request,
@@ -100,6 +102,8 @@ struct Server<'a, R, W> {
     announced: Vec<StorePath>,
     from: &'a mut R,
     to: &'a mut W,
+    /// Held for the client; they fall when it goes.
+    fleets: Vec<activation::Lock>,
 }
 
 impl<R: Read, W: Write> Server<'_, R, W> {
@@ -121,6 +125,14 @@ impl<R: Read, W: Write> Server<'_, R, W> {
             Request::KeepSecrets { secrets } => {
                 secrets::keep(&Paths::new(self.store.root()), &secrets)?;
                 Ok(Response::Kept)
+            }
+            Request::HoldFleet { fleet, operator, purpose, reason } => {
+                let fleet = HostName::parse(&fleet)
+                    .map_err(|e| Stop::Failed(Box::new(Failure::new(FailureKind::Malformed, e.to_string()))))?;
+                let holder = Holder { reason, ..Holder::now(&operator, &purpose) };
+                let lock = activation::Lock::take_fleet(&Paths::new(self.store.root()), &fleet, &holder)?;
+                self.fleets.push(lock);
+                Ok(Response::Held)
             }
             Request::Switch(request) => self.activate(&request),
             Request::Rollback { to, operator, reason, confirm_within } => {

@@ -25,8 +25,12 @@ pub enum FleetError {
     Reverted { host: String, generation: Option<u64>, problem: Box<Problem> },
     #[error("{host}: {} — and going back failed as well\n  help: log in and look: `journalctl -u 'cairn-*'`", problem.message)]
     Broken { host: String, problem: Box<Problem> },
-    #[error("{host}: not switched, because {because} failed before it, whose tasks it relies on")]
+    #[error("{host}: left as it is, because {because}, which goes before it, failed")]
     Skipped { host: String, because: String },
+    #[error("{host}: left as it is, because somebody else works on the fleet, as {at} says")]
+    Elsewhere { host: String, at: String },
+    #[error("these hosts wait for one another: {}\n  help: take one of them out of `after`", hosts.join(", "))]
+    Circle { hosts: Vec<String> },
     #[error("{host}: {message}")]
     Secrets { host: String, message: String },
     #[error("{host}: the agent answered something else than was asked: {answer}")]
@@ -45,6 +49,10 @@ impl FleetError {
     }
 
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Transport(TransportError::Refused { failure, .. }) if failure.is_locked())
+        match self {
+            Self::Transport(TransportError::Refused { failure, .. }) => failure.is_locked(),
+            Self::Elsewhere { .. } => true,
+            _ => false,
+        }
     }
 }

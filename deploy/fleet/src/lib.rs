@@ -6,13 +6,15 @@
 //! confirmation; both end in a [`HostReport`], whatever happens.
 
 mod error;
+mod order;
 mod plan;
 mod reach;
 mod report;
 mod switch;
 
 pub use error::FleetError;
-pub use plan::{Change, Plan};
+pub use order::{Held, NotHeld, waves};
+pub use plan::{Change, Plan, agent_of};
 pub use reach::{Fleet, Reached, rfc3339};
 pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
 pub use switch::{Confirmation, Event, Listener, Sealer, Terms};

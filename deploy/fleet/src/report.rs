@@ -74,10 +74,14 @@ pub struct HostReport {
 impl HostReport {
     /// Of a host that was not worked on, because another one failed before.
     pub fn skipped(name: &str, because: &str) -> Self {
-        let failure = FleetError::Skipped { host: name.to_owned(), because: because.to_owned() };
+        Self::failed(name, FleetError::Skipped { host: name.to_owned(), because: because.to_owned() })
+    }
+
+    /// Of a host on which nothing was done.
+    pub fn failed(name: &str, failure: FleetError) -> Self {
         Self {
             name: name.to_owned(),
-            outcome: Outcome::Failed,
+            outcome: Outcome::of(&failure),
             generation: None,
             previous: None,
             changed: false,
@@ -90,11 +94,13 @@ impl HostReport {
     }
 }
 
-/// 0 when all is well; the one host's own code; 4 when some of several hosts failed.
+/// 0 when all is well; the one host's own code; of several hosts 5 when somebody else holds them all,
+/// else 4 when some failed.
 pub fn exit_code(reports: &[HostReport]) -> u8 {
     match reports {
         [one] => one.outcome.exit_code(),
         many if many.iter().all(|r| r.outcome.is_success()) => 0,
+        many if many.iter().all(|r| r.outcome == Outcome::Locked) => 5,
         _ => 4,
     }
 }

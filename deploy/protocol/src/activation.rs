@@ -119,6 +119,8 @@ impl Step {
 #[serde(rename_all = "snake_case")]
 pub enum ServiceState {
     Unchanged,
+    /// Told to read its configuration again.
+    Reloaded,
     Starting,
     Started,
     Healthy,

@@ -21,6 +21,14 @@ pub enum Request {
     KeepSecrets {
         secrets: Vec<SealedSecret>,
     },
+    /// Holds the fleet's lock, which lies on this host, until the session ends.
+    HoldFleet {
+        fleet: String,
+        operator: String,
+        /// What for, as the one who is refused reads it.
+        purpose: String,
+        reason: Option<String>,
+    },
     /// Events of the activation until it waits for confirmation or has ended.
     Switch(ActivationRequest),
     /// As `Switch`, with the closure of an earlier generation.
@@ -115,6 +123,7 @@ pub enum Response {
     },
     Copied(CopyResult),
     Kept,
+    Held,
     /// To `Switch`, `Rollback`, `Confirm`, `Follow` and `Revert`.
     Switch {
         id: ActivationId,

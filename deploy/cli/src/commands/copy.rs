@@ -14,7 +14,8 @@ pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
     let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
-    let reports =
-        in_parallel(&hosts, &closures, false, |host, closure| fleet.copy(host, closure, &|event| progress.on(&event)));
+    let all: Vec<usize> = (0..hosts.len()).collect();
+    let copy = |at: usize| fleet.copy(&hosts[at], &closures[at], &|event| progress.on(&event));
+    let reports = in_parallel(&all, false, copy);
     finish(context, reports)
 }

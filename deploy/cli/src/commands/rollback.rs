@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use cairn_fleet::Terms;
 use cairn_protocol::RollbackTarget;
 
-use super::switch::{finish, in_parallel};
+use super::switch::{finish, in_parallel, not_held};
 use crate::arguments::RollbackOptions;
 use crate::context::Context;
 
@@ -28,15 +28,23 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
     let to = options.to.map_or(RollbackTarget::Previous, RollbackTarget::Number);
-    let reports = in_parallel(&hosts, &agents, false, |host, agent| {
-        let listener = |event: cairn_fleet::Event| progress.on(&event);
-        let terms = Terms {
-            reason: options.message.as_deref(),
-            seal: None,
-            confirm_within: options.confirm_within,
-            listener: &listener,
-        };
-        fleet.rollback(host, agent, to, terms)
-    });
+    let listener = |event: cairn_fleet::Event| progress.on(&event);
+    let terms = Terms {
+        reason: options.message.as_deref(),
+        seal: None,
+        confirm_within: options.confirm_within,
+        listener: &listener,
+    };
+    let _held = match fleet.hold(&hosts, &agents, "rollback", terms) {
+        Ok(held) => held,
+        Err(error) => return finish(context, not_held(&hosts, *error)),
+    };
+    let mut reports = Vec::new();
+    // Back in the opposite order: those that need others before these. A host that fails holds
+    // nobody up, since going back is what is wanted everywhere.
+    for wave in cairn_fleet::waves(&hosts)?.into_iter().rev() {
+        reports.extend(in_parallel(&wave, false, |at| fleet.rollback(&hosts[at], &agents[at], to, terms)));
+    }
+    reports.sort_by_key(|report| hosts.iter().position(|host| host.name == report.name));
     finish(context, reports)
 }

@@ -1,7 +1,7 @@
 //! `deploy switch`: builds what hosts should run and makes it live on them.
 
 use anyhow::{Result, bail};
-use cairn_fleet::{FleetError, HostReport, Plan, Terms, exit_code};
+use cairn_fleet::{FleetError, HostReport, NotHeld, Plan, Terms, exit_code};
 use cairn_formats::StorePath;
 use cairn_recipe::project::Host;
 use serde::Serialize;
@@ -40,27 +40,32 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
             false
         })
     };
-    let switch = |host: &Host, closure: &StorePath| {
-        let listener = |event: cairn_fleet::Event| progress.on(&event);
-        let terms = Terms {
-            reason: options.message.as_deref(),
-            seal: Some(&seal),
-            confirm_within: options.confirm_within,
-            listener: &listener,
-        };
-        fleet.switch(host, closure, &agree, terms)
+    let listener = |event: cairn_fleet::Event| progress.on(&event);
+    let terms = Terms {
+        reason: options.message.as_deref(),
+        seal: Some(&seal),
+        confirm_within: options.confirm_within,
+        listener: &listener,
     };
-    // Hosts with tasks go first: what a task brings about, such as tables, the others rely on.
-    // Questions are asked one after another; without questions all others go at once.
-    let pairs = || hosts.iter().cloned().zip(closures.iter().cloned());
-    let (first, then): (Vec<_>, Vec<_>) = pairs().partition(|(host, _)| host.definition.has_tasks());
-    let mut reports = in_turn(first, !options.yes, &switch);
-    match reports.iter().find(|report| !report.outcome.is_success()) {
-        Some(failed) if !options.dry_run => {
-            let because = failed.name.clone();
-            reports.extend(then.iter().map(|(host, _)| HostReport::skipped(&host.name, &because)));
+    let switch = |host: &Host, closure: &StorePath| fleet.switch(host, closure, &agree, terms);
+    let waves = cairn_fleet::waves(&hosts)?;
+    let agents =
+        closures.iter().map(|closure| cairn_fleet::agent_of(&store, closure)).collect::<Result<Vec<_>, _>>()?;
+    let held = if options.dry_run { Ok(None) } else { fleet.hold(&hosts, &agents, "switch", terms).map(Some) };
+    let _held = match held {
+        Ok(held) => held,
+        Err(error) => return finish(context, not_held(&hosts, *error)),
+    };
+    let mut reports: Vec<HostReport> = Vec::new();
+    for wave in waves {
+        let failed = reports.iter().find(|report| !report.outcome.is_success()).map(|failed| failed.name.clone());
+        match failed {
+            Some(because) if !options.dry_run => {
+                reports.extend(wave.iter().map(|&at| HostReport::skipped(&hosts[at].name, &because)));
+            }
+            // Questions are asked one after another; without questions a wave goes at once.
+            _ => reports.extend(in_parallel(&wave, !options.yes, |at| switch(&hosts[at], &closures[at]))),
         }
-        _ => reports.extend(in_turn(then, !options.yes, &switch)),
     }
     reports.sort_by_key(|report| hosts.iter().position(|host| host.name == report.name));
     if unanswered.into_inner() {
@@ -72,6 +77,19 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         return Ok(0);
     }
     finish(context, reports)
+}
+
+/// When a fleet could not be held: nothing was done on any host.
+pub fn not_held(hosts: &[Host], not_held: NotHeld) -> Vec<HostReport> {
+    let NotHeld { host, error } = not_held;
+    let locked = error.is_locked();
+    let mut first = Some(error);
+    let mut report = |name: &String| match first.take_if(|_| *name == host) {
+        Some(error) => HostReport::failed(name, error),
+        None if locked => HostReport::failed(name, FleetError::Elsewhere { host: name.clone(), at: host.clone() }),
+        None => HostReport::skipped(name, &host),
+    };
+    hosts.iter().map(|host| report(&host.name)).collect()
 }
 
 /// Prints what became of each host; gives the exit code.
@@ -103,28 +121,14 @@ fn text(report: &Report) -> String {
     lines
 }
 
-fn in_turn(
-    pairs: Vec<(Host, StorePath)>,
-    one_by_one: bool,
-    switch: &(impl Fn(&Host, &StorePath) -> HostReport + Sync),
-) -> Vec<HostReport> {
-    let (hosts, closures): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    in_parallel(&hosts, &closures, one_by_one, switch)
-}
-
-/// Works on each host with its companion value, at once or in order; gives reports in order.
-pub fn in_parallel<T: Sync>(
-    hosts: &[Host],
-    companions: &[T],
-    one_by_one: bool,
-    work: impl Fn(&Host, &T) -> HostReport + Sync,
-) -> Vec<HostReport> {
-    let pairs = hosts.iter().zip(companions);
+/// Works on each of these hosts (places in a list), at once or in order; gives reports in order.
+pub fn in_parallel(hosts: &[usize], one_by_one: bool, work: impl Fn(usize) -> HostReport + Sync) -> Vec<HostReport> {
     if one_by_one {
-        return pairs.map(|(host, companion)| work(host, companion)).collect();
+        return hosts.iter().map(|host| work(*host)).collect();
     }
     std::thread::scope(|scope| {
-        let threads: Vec<_> = pairs.map(|(host, companion)| scope.spawn(|| work(host, companion))).collect();
+        let work = &work;
+        let threads: Vec<_> = hosts.iter().map(|host| scope.spawn(move || work(*host))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
