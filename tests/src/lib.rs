@@ -11,6 +11,16 @@ pub mod run;
 pub use project::{Machine, Project};
 pub use run::{Ran, programs, run, tool};
 
+/// Waits until something holds, for at most `limit`.
+#[track_caller]
+pub fn eventually(limit: std::time::Duration, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + limit;
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "not within {limit:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
 /// Where stores and machine bases are kept between tests.
 pub fn state() -> std::path::PathBuf {
     let target = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-state");

@@ -80,6 +80,11 @@ impl Project {
         let index = self.path("secrets/secrets.toml");
         let text = fs::read_to_string(&index).expect("the index of secrets");
         fs::write(&index, text.replace("\"local\"", &format!("\"{name}\""))).expect("a writable project");
+        self.member(name)
+    }
+
+    /// A host that is a machine, as the repository has it.
+    pub fn member(&self, name: &'static str) -> Machine<'_> {
         let machine = Machine { project: self, name };
         machine.remove();
         machine

@@ -37,7 +37,8 @@ class Proxy:
         }
         for table, values in changes.items():
             base[table] = base.get(table, {}) | values
-        render(HERE, settings(HERE, base), self.service.config)
+        sockets = [f"/run/cairn/api/current/{n}.sock" for n in (1, 2, 3)]
+        render(HERE, settings(HERE, base) | {"upstreams": {"api": sockets}}, self.service.config)
         return self
 
     def start(self, **changes):
