@@ -118,9 +118,11 @@ fn debian(needs: &[Need]) -> Result<()> {
     if !program("id").args(["-u"]).output()?.starts_with('0') {
         bail!("install these first, as root: apt-get install {}", missing.join(" "));
     }
-    program("apt-get").args(["update", "-qq"]).run_aside()?;
+    // Somebody else may be installing: waited for, two minutes at most.
+    let patience = "DPkg::Lock::Timeout=120";
+    program("apt-get").args(["-o", patience, "update", "-qq"]).run_aside()?;
     program("apt-get")
-        .args(["install", "-qq", "-y", "--no-install-recommends"])
+        .args(["-o", patience, "install", "-qq", "-y", "--no-install-recommends"])
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive")
         // Servers are wanted as programs: none is to be started on this computer.

@@ -52,7 +52,8 @@ fn images(programs: &std::path::Path) -> Result<()> {
         program(&python)
             .args(["-B", "-m", "pytest", "-q"])
             .env("DEPLOY", programs.join("deploy"))
-            .env("DEPLOY_STORE", target().join("test-state/images"))
+            // What the end-to-end tests have built is there.
+            .env("DEPLOY_STORE", target().join("test-state/store"))
             .dir(&crate::root().join("images").join(image))
             .run()?;
     }
