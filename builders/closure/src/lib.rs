@@ -51,7 +51,9 @@ mod write;
 
 pub use error::ClosureError;
 pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
-pub use names::{CredentialName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName};
+pub use names::{
+    CredentialName, DnsName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName,
+};
 pub use render::{Closure, Content, render};
 pub use spec::{
     HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Reload, ReloadSignal, Replace,

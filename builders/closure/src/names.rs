@@ -17,6 +17,21 @@ fn is_label(text: &str, longest: usize) -> bool {
         && !text.contains("--")
 }
 
+/// Parts with dots between, and no address: the last part begins with a letter.
+fn is_dns_name(text: &str) -> bool {
+    let part = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    (3..=253).contains(&text.len())
+        && text.contains('.')
+        && text.split('.').all(part)
+        && last.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
         $(#[$doc])*
@@ -90,6 +105,14 @@ name!(
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && !["boot", "activation", "self", "live", "config", "secrets"].contains(&text)
     }
+);
+
+name!(
+    /// A name under which clients reach a service, in full.
+    DnsName,
+    "the DNS name",
+    "it takes lower-case letters, digits and dashes, with a dot between its parts, as in \"www.example.com\"",
+    is_dns_name
 );
 
 name!(
@@ -222,6 +245,25 @@ mod tests {
         }
         for good in ["api", "a-1", "node-exporter"] {
             assert!(ServiceName::parse(good).is_ok(), "{good}");
+        }
+        let long = format!("{}.com", "a".repeat(64));
+        for bad in [
+            "",
+            "com",
+            "Example.com",
+            "*.example.com",
+            "a..com",
+            ".com",
+            "-a.com",
+            "a-.com",
+            "10.0.0.1",
+            "a.com.",
+            &long,
+        ] {
+            assert!(DnsName::parse(bad).is_err(), "{bad}");
+        }
+        for good in ["example.com", "a-1.b2.example.com", "xn--bcher-kva.example", "1.example.com"] {
+            assert!(DnsName::parse(good).is_ok(), "{good}");
         }
         for bad in ["cairn-a", "ssh.service", "cairn-../x.service", "cairn-a%i.service"] {
             assert!(UnitName::parse(bad).is_err(), "{bad}");

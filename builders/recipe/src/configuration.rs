@@ -36,12 +36,14 @@ pub struct Surroundings {
     pub host: String,
     pub service: String,
     pub replicas: u32,
+    /// The names under which it is reached, the main one first.
+    pub names: Vec<String>,
     /// The services whose sockets it may use, each with its replicas' sockets.
     pub upstreams: BTreeMap<String, Vec<String>>,
 }
 
 /// Names that settings must leave to [`Surroundings`].
-const RESERVED: [&str; 4] = ["host", "service", "replicas", "upstreams"];
+const RESERVED: [&str; 5] = ["host", "service", "replicas", "names", "upstreams"];
 
 impl Configuration {
     /// Reads what is there; nothing of it need be.
@@ -92,7 +94,10 @@ impl Configuration {
                 ConfigurationFault {
                     key: "settings".to_owned(),
                     message: format!("{path}{line} cannot be rendered: {}{detail}", error.kind()),
-                    help: Some(format!("the values come from {} and the host's `settings`", self.file.display())),
+                    help: Some(format!(
+                        "the values come from {}, the host's `settings`, and keys of the service such as `names`",
+                        self.file.display()
+                    )),
                 }
             })?;
             // Jinja takes the last one away.
@@ -187,6 +192,7 @@ mod tests {
             host: "local".to_owned(),
             service: "proxy".to_owned(),
             replicas: 1,
+            names: vec!["example.com".to_owned()],
             upstreams: [("api".to_owned(), vec!["/run/cairn/api/current/1.sock".to_owned()])].into(),
         }
     }
@@ -204,11 +210,11 @@ mod tests {
     fn settings_of_the_host_lie_over_those_of_the_image() {
         let (_dir, image) = image(
             "[rate]\nburst = 5\nzone = \"a\"\n",
-            "{{ rate.zone }} {{ rate.burst }} {{ host }}\n{% for socket in upstreams.api %}{{ socket }}\n{% endfor %}",
+            "{{ rate.zone }} {{ rate.burst }} {{ host }} {{ names[0] }}\n{% for socket in upstreams.api %}{{ socket }}\n{% endfor %}",
         );
         let over: Table = toml::from_str("[rate]\nburst = 7\n").unwrap();
         let files = image.render(&over, &around()).unwrap();
-        assert_eq!(files["x.conf"], "a 7 local\n/run/cairn/api/current/1.sock\n");
+        assert_eq!(files["x.conf"], "a 7 local example.com\n/run/cairn/api/current/1.sock\n");
         for (over, key, said) in [
             ("[rate]\nburts = 7\n", "settings.rate.burts", "did you mean `burst`?"),
             ("[rate]\nburst = \"7\"\n", "settings.rate.burst", "it is string"),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_closure::{CredentialName, Inherit, Ready, Replace, SecretName, StateName, StopSignal};
+use cairn_closure::{CredentialName, DnsName, Inherit, Ready, Replace, SecretName, StateName, StopSignal};
 use cairn_formats::Platform;
 use serde::Deserialize;
 
@@ -94,6 +94,10 @@ pub struct ServiceEntry {
     pub shares: BTreeMap<String, String>,
     #[serde(default)]
     pub listen: ListenEntry,
+    /// The names under which clients reach it, the main one first; of a service without an address,
+    /// those that it gets certificates for.
+    #[serde(default)]
+    pub names: Vec<DnsName>,
     /// Addresses, prefixes (`10.0.0.0/8`), `localhost` or `any` that the service may reach; none
     /// by default.
     #[serde(default)]
@@ -189,6 +193,13 @@ pub struct LoosenedEntry {
     pub reason: String,
 }
 
+impl ListenEntry {
+    /// Every address, whoever opens it.
+    pub fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.tcp.iter().chain(&self.tls).chain(&self.own)
+    }
+}
+
 const fn native() -> Platform {
     Platform::native()
 }
@@ -277,7 +288,7 @@ impl HostDefinition {
                     "add listen = { unix = true }",
                 );
             }
-            for address in service.listen.tcp.iter().chain(&service.listen.tls).chain(&service.listen.own) {
+            for address in service.listen.addresses() {
                 if let Some(other) = addresses.insert(*address, name) {
                     return fail(at("listen.tcp"), format!("{address} is taken by service `{other}`"), "");
                 }
@@ -380,6 +391,7 @@ upstreams = ["api"]
             ("\"/health\"", "\"health\"", "`health` is not the path of a URL"),
             ("[services.proxy]", "[services.Proxy]", "`Proxy` is not a service name"),
             ("image = \"proxy\"", "imag = \"proxy\"", "did you mean `image`?"),
+            ("upstreams = [\"api\"]", "names = [\"a.example\", \"a_b.example\"]", "\"a_b.example\" is not allowed"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
         ] {
             assert!(GOOD.contains(from), "{from}");

@@ -23,6 +23,7 @@ pub mod graph;
 pub mod host;
 pub mod image;
 pub mod lock;
+mod names;
 mod parse;
 pub mod plan;
 pub mod project;

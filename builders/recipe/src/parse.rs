@@ -24,7 +24,10 @@ pub fn merged<T: DeserializeOwned>(
         let path = e.path().to_string();
         let message = e.into_inner().message().trim_end().to_owned();
         let key = report::key(&path);
-        let mut parts: Vec<&str> = key.as_deref().map(|key| key.split('.').collect()).unwrap_or_default();
+        // An item of a list, `names[1]`, is two parts.
+        let split = |key: &'_ str| key.replace('[', ".").replace(']', "");
+        let spelt = key.as_deref().map(split).unwrap_or_default();
+        let mut parts: Vec<&str> = spelt.split('.').filter(|part| !part.is_empty()).collect();
         let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
         if let Some(unknown) = unknown
             && parts.last() != Some(&unknown)

@@ -10,8 +10,8 @@ use crate::error::{DefinitionError, nearest};
 use crate::host::HostDefinition;
 use crate::image::ImageDefinition;
 use crate::lock::{Lock, lock_file};
-use crate::parse;
 use crate::sources::{FLEET_FILE, Sources};
+use crate::{names, parse};
 
 /// The file that marks a project's top folder and holds its policy.
 pub const PROJECT_FILE: &str = "deploy.toml";
@@ -201,13 +201,12 @@ impl Project {
     pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
         self.known("host", name, "hosts", self.host_names()?)?;
         let found = self.host_files()?.into_iter().find(|host| host.name == name);
-        let HostFile { file, fleet, .. } = found.unwrap_or_else(|| HostFile {
+        let HostFile { file, fleet: folder, .. } = found.unwrap_or_else(|| HostFile {
             name: name.to_owned(),
             file: self.root.join("hosts").join(format!("{name}.toml")),
             fleet: None,
         });
-        let sources = Sources::read(&file, fleet.as_deref())?;
-        let fleet = fleet.and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
+        let sources = Sources::read(&file, folder.as_deref())?;
         let definition = HostDefinition::of(&sources)?;
         for image in definition.config.keys() {
             self.known("image", image, "images", self.image_names()?)?;
@@ -215,6 +214,13 @@ impl Project {
         for before in &definition.after {
             self.known("host", before, "hosts", self.host_names()?)?;
         }
+        let others = || {
+            let of_fleet = |other: &HostFile| folder.is_some() && other.fleet == folder && other.file != file;
+            let read = |other: HostFile| HostDefinition::of(&Sources::read(&other.file, folder.as_deref())?);
+            self.host_files()?.into_iter().filter(of_fleet).map(read).collect()
+        };
+        names::check(&definition, &sources, others)?;
+        let fleet = folder.as_ref().and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
         Ok(Host { name: name.to_owned(), file, fleet, sources, definition })
     }
 

@@ -106,6 +106,12 @@ impl Sources {
         parse::merged(merged, |key| self.place(key))
     }
 
+    /// What is wrong with a key, where it stands.
+    pub fn fault(&self, key: &[&str], message: String, help: Option<String>) -> DefinitionError {
+        let (file, Position { line, column }) = self.place(key);
+        DefinitionError::Syntax { file, line, column, message, help }
+    }
+
     /// The file that says a key, or the nearest table around it, and where: of those that do, the
     /// one that counts.
     fn place(&self, key: &[&str]) -> (PathBuf, Position) {
@@ -148,16 +154,22 @@ impl Sources {
     }
 }
 
-/// Where a key stands in a file: the offset of what it is set to.
+/// Where a key stands in a file: the offset of what it is set to. An item of a list is named by its
+/// number from 0.
 fn offset(text: &str, key: &[&str]) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
     let mut table = document.get_ref();
     let mut at = 0;
-    for part in key {
+    let mut parts = key.iter();
+    while let Some(part) = parts.next() {
         let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
         at = name.span().start;
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,
+            DeValue::Array(items) => {
+                let item = parts.next().and_then(|number| items.get(number.parse::<usize>().ok()?));
+                return Some(item.map_or(value.span(), |item| item.span()).start);
+            }
             _ => return Some(value.span().start),
         }
     }
@@ -233,6 +245,10 @@ mod tests {
         write(dir.path(), "shared/api.toml", &SHARED.replace("replicas = 3", "replicas = \"three\""));
         let error = Sources::read(&host, None).unwrap().parse::<HostDefinition>().unwrap_err().to_string();
         assert!(error.contains("shared/api.toml:3:") && error.contains("services.api.replicas"), "{error}");
+
+        write(dir.path(), "shared/api.toml", &format!("{SHARED}names = [\n  \"a.example\",\n  \"B.example\"]\n"));
+        let error = Sources::read(&host, None).unwrap().parse::<HostDefinition>().unwrap_err().to_string();
+        assert!(error.contains("shared/api.toml:7:3: services.api.names[1]: the DNS name"), "{error}");
 
         let host = write(dir.path(), "hosts/y.toml", "include = [\"../shared/none.toml\"]\n[machine]\n");
         let error = Sources::read(&host, None).unwrap_err().to_string();

@@ -27,9 +27,10 @@ class Host:
         self.volume = service.folder / "volumes/var/lib/certificates"
         (service.config / "ca.pem").write_text(authority.root.read_text())
 
-    def configure(self, **certificate):
+    def configure(self, names=NAMES, **certificate):
         acme = {"server": self.authority.address, "email": "ops@spirittours.com", "ca_file": "/run/cairn/config/ca.pem"}
-        render(HERE, settings(HERE, {"certificate": certificate, "acme": acme}), self.service.config)
+        values = settings(HERE, {"certificate": certificate, "acme": acme}) | {"names": names}
+        render(HERE, values, self.service.config)
         return self
 
     def attempt(self, *options, code=0):
@@ -196,15 +197,23 @@ def test_a_run_that_was_killed_before_it_published_is_finished_by_the_next(host)
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"names": []}, "`names` is []"),
         ({"names": ["-x.example"]}, "write host names"),
         ({"names": ["a.example --domain b.example"]}, "write host names"),
-        ({"name": "../../etc"}, "it names a folder"),
         ({"renew_days": 0}, "`renew_days` is 0"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(host, change, complaint):
     host.configure(**change)
+    status = host.attempt(code=1)
+    assert status["result"] == "failed" and complaint in status["error"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [("CERTIFICATE_NAMES", "", "`names` is []"), ("CERTIFICATE_NAME", "../../etc", "it names a folder")],
+)
+def test_a_variable_that_cannot_be_used_is_named(host, variable, value, complaint):
+    host.service.environment |= {variable: value}
     status = host.attempt(code=1)
     assert status["result"] == "failed" and complaint in status["error"]
 

@@ -13,6 +13,7 @@ from replica import Replica
 
 HERE = Path(__file__).parent.parent
 NAME = "spirittours.com"
+NAMES = [NAME, "www.spirittours.com", "api.spirittours.com"]
 
 
 class Proxy:
@@ -38,7 +39,8 @@ class Proxy:
         for table, values in changes.items():
             base[table] = base.get(table, {}) | values
         sockets = [f"/run/cairn/api/current/{n}.sock" for n in (1, 2, 3)]
-        render(HERE, settings(HERE, base) | {"upstreams": {"api": sockets}}, self.service.config)
+        around = {"upstreams": {"api": sockets}, "names": NAMES}
+        render(HERE, settings(HERE, base) | around, self.service.config)
         return self
 
     def start(self, **changes):

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from conftest import own, trusting
+from conftest import NAMES, own, trusting
 from cryptography import x509
 from imagetest import eventually
 
@@ -38,7 +38,7 @@ def issue(proxy, version, common_name):
 
 def test_before_the_first_certificate_one_is_made_for_all_names(proxy):
     proxy.start()
-    assert names_of(proxy.served_certificate()) == ["spirittours.com", "www.spirittours.com", "api.spirittours.com"]
+    assert names_of(proxy.served_certificate()) == NAMES
     key = proxy.certificates / "live/spirittours.com/privkey.pem"
     assert key.stat().st_mode & 0o007 == 0
     first = proxy.served_certificate()

@@ -171,6 +171,7 @@ fn files(
         host: host.name.clone(),
         service: name.to_owned(),
         replicas: entry.replicas,
+        names: entry.names.iter().map(ToString::to_string).collect(),
         upstreams: entry.upstreams.iter().map(sockets).collect(),
     };
     let rendered = material.configuration.render(&entry.settings, &around);
