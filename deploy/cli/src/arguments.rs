@@ -1,5 +1,6 @@
 //! The command line.
 
+mod certs;
 mod secrets;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use cairn_formats::Platform;
 use clap::{Args, Parser, Subcommand};
 
+pub use certs::{CertsAction, CertsStatusOptions};
 pub use secrets::{SecretsAction, SecretsOptions};
 
 #[derive(Debug, Parser)]
@@ -96,6 +98,9 @@ What is copied stays until the host collects what no generation needs.")]
     Generations(GenerationsOptions),
     /// Show what hosts run and how they are
     Status(StatusOptions),
+    /// Certificates, as clients see them
+    #[command(subcommand)]
+    Certs(CertsAction),
     /// Passwords and keys, encrypted in the repository to operators and hosts
     #[command(after_help = "Examples:
   deploy secrets init                make what is missing, and add yourself to the operators

@@ -43,6 +43,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         Command::Lock(options) => commands::lock::run(&context, options),
         Command::Build(options) => commands::build::run(&context, options),
+        Command::Certs(action) => commands::certs::run(&context, action),
         Command::Config(action) => commands::config::run(&context, action),
         Command::Copy(options) => commands::copy::run(&context, options),
         Command::Switch(options) => commands::switch::run(&context, options),

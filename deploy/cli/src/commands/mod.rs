@@ -1,6 +1,7 @@
 //! One command a file. Each gives its exit code.
 
 pub mod build;
+pub mod certs;
 pub mod config;
 pub mod copy;
 pub mod generations;
