@@ -4,6 +4,8 @@
 //! `cargo xtask test` sets `CAIRN_PROGRAMS` (the folder of the built programs) and
 //! `CAIRN_TEST_STATE` (a folder that keeps stores and the machines' base from test to test).
 
+pub mod authority;
+pub mod clients;
 pub mod http;
 pub mod project;
 pub mod run;

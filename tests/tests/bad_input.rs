@@ -45,6 +45,21 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn a_certificate_is_for_names_that_the_fleet_serves() {
+    let project = Project::with_shared_store();
+    let part = "services/certificates.toml";
+    project.edit("hosts/local.toml", "    \"../services/smoke.toml\",", "    \"../services/certificates.toml\",");
+    project.edit(part, "www.spirittours.com", "wwv.spirittours.com");
+    let said =
+        ["services/certificates.toml:", "`wwv.spirittours.com` is served", "did you mean `www.spirittours.com`?"];
+    project.deploy(&["build", "hosts.local"]).fails(1, &said);
+    project.edit(part, "wwv.spirittours.com", "www spirittours.com");
+    project
+        .deploy(&["build", "hosts.local"])
+        .fails(1, &["services/certificates.toml:", "names[1]", "www spirittours.com"]);
+}
+
+#[test]
 fn a_lock_must_match_and_must_not_be_tampered_with() {
     let project = Project::with_shared_store();
     project.edit("images/proxy/image.toml", "\"busybox\"", "\"busybox\", \"curl\"");
