@@ -9,7 +9,11 @@
 //! The work is done in a process of its own because `unshare(CLONE_NEWUSER)` is refused to a
 //! process with several threads. No privilege is needed where the kernel lets users make user
 //! namespaces; root does without them.
+//!
+//! A step that runs a command of an image, as its user and with its root, opens a second sandbox
+//! in this one: see [`image`].
 
+pub mod image;
 mod mounts;
 mod namespaces;
 
@@ -24,6 +28,10 @@ use serde::{Deserialize, Serialize};
 pub const BUILD_DIR: &str = "/build";
 /// Where the program appears.
 const PROGRAM: &str = "/program";
+/// The user that a step's program sees itself as. It owns what it writes; outside that is the caller.
+const INSIDE_ID: u32 = 1000;
+/// The exit code of who could not make a sandbox.
+const NO_SANDBOX: u8 = 70;
 /// Longest description that is read: some thousand inputs.
 const MAX_DESCRIPTION: u64 = 64 << 20;
 
@@ -36,6 +44,9 @@ pub struct Sandbox {
     /// Appears as [`BUILD_DIR`], writable.
     pub build: PathBuf,
     pub inputs: Vec<Input>,
+    /// This computer's `/proc` is in it, too: who cannot see one may not mount another.
+    #[serde(default)]
+    pub proc: bool,
     /// Arguments of the program inside.
     pub arguments: Vec<String>,
     /// Its standard input.
@@ -61,14 +72,19 @@ pub enum SandboxError {
     Namespaces(nix::Error),
     #[error("cannot {what} for the sandbox, at {}: {source}", at.display())]
     Mount { what: &'static str, at: PathBuf, source: std::io::Error },
-    #[error("cannot start the program inside the sandbox: {0}")]
-    Start(std::io::Error),
+    #[error("cannot start {} inside the sandbox: {source}", program.display())]
+    Start { program: PathBuf, source: std::io::Error },
 }
 
 impl SandboxError {
     fn at(what: &'static str, at: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let at = at.to_owned();
         move |source| Self::Mount { what, at, source }
+    }
+
+    fn start(program: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let program = program.to_owned();
+        move |source| Self::Start { program, source }
     }
 }
 
@@ -79,7 +95,7 @@ pub fn enter() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}", serde_json::json!({ "error": format!("no sandbox: {error}") }));
-            ExitCode::from(70)
+            ExitCode::from(NO_SANDBOX)
         }
     }
 }
@@ -91,7 +107,7 @@ pub fn die_with_parent() {
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
 }
 
-fn read() -> Result<Sandbox, SandboxError> {
+fn read<T: serde::de::DeserializeOwned>() -> Result<T, SandboxError> {
     let mut text = String::new();
     std::io::stdin()
         .lock()
@@ -103,13 +119,13 @@ fn read() -> Result<Sandbox, SandboxError> {
 
 fn run(sandbox: &Sandbox) -> Result<ExitCode, SandboxError> {
     die_with_parent();
-    let program = std::env::current_exe().map_err(SandboxError::Start)?;
-    namespaces::unshare_all()?;
+    let program = this_program()?;
+    namespaces::unshare_all(INSIDE_ID, INSIDE_ID)?;
     mounts::build_root(sandbox, &program)?;
     namespaces::neutral_names();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-
-    let mut child = Command::new(PROGRAM)
+    let mut command = Command::new(PROGRAM);
+    command
         .args(&sandbox.arguments)
         .env_clear()
         .envs([
@@ -120,14 +136,21 @@ fn run(sandbox: &Sandbox) -> Result<ExitCode, SandboxError> {
             ("TMPDIR", "/tmp"),
             ("TZ", "UTC"),
         ])
-        .current_dir(BUILD_DIR)
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(SandboxError::Start)?;
-    if let Some(mut stdin) = child.stdin.take() {
+        .current_dir(BUILD_DIR);
+    converse(command, &sandbox.stdin).map_err(SandboxError::start(Path::new(PROGRAM)))
+}
+
+fn this_program() -> Result<PathBuf, SandboxError> {
+    std::env::current_exe().map_err(SandboxError::start(Path::new("this program")))
+}
+
+/// Runs a command to its end with this on its standard input; gives its exit code.
+fn converse(mut command: Command, stdin: &str) -> std::io::Result<ExitCode> {
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
         // A program that ends before it has read all says so by its exit code.
-        let _ = stdin.write_all(sandbox.stdin.as_bytes());
+        let _ = pipe.write_all(stdin.as_bytes());
     }
-    let status = child.wait().map_err(SandboxError::Start)?;
+    let status = child.wait()?;
     Ok(status.code().and_then(|c| u8::try_from(c).ok()).map_or(ExitCode::from(71), ExitCode::from))
 }

@@ -11,14 +11,12 @@ use nix::unistd::{chdir, pivot_root};
 
 use crate::{BUILD_DIR, PROGRAM, Sandbox, SandboxError};
 
-const NONE: Option<&str> = None;
-const DEVICES: [&str; 3] = ["null", "zero", "urandom"];
+pub const NONE: Option<&str> = None;
+pub const DEVICES: [&str; 3] = ["null", "zero", "urandom"];
 
 pub fn build_root(sandbox: &Sandbox, program: &Path) -> Result<(), SandboxError> {
     let root = &sandbox.root;
-    // What is mounted from here on stays in this namespace.
-    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
-        .map_err(|e| SandboxError::at("keep mounts private", Path::new("/"))(e.into()))?;
+    keep_private()?;
     mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755,size=1g"))
         .map_err(|e| SandboxError::at("mount a root", root)(e.into()))?;
 
@@ -37,7 +35,19 @@ pub fn build_root(sandbox: &Sandbox, program: &Path) -> Result<(), SandboxError>
         bind(root, &input.from, &input.to, false)?;
     }
     bind(root, &sandbox.build, Path::new(BUILD_DIR), true)?;
+    if sandbox.proc {
+        bind(root, Path::new("/proc"), Path::new("/proc"), true)?;
+    }
+    change_root(root)
+}
 
+/// What is mounted from here on stays in this namespace.
+pub fn keep_private() -> Result<(), SandboxError> {
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .map_err(|e| SandboxError::at("keep mounts private", Path::new("/"))(e.into()))
+}
+
+pub fn change_root(root: &Path) -> Result<(), SandboxError> {
     // pivot_root onto itself stacks the old root on the new one; detaching it leaves the new.
     chdir(root)
         .and_then(|()| pivot_root(".", "."))
@@ -46,7 +56,8 @@ pub fn build_root(sandbox: &Sandbox, program: &Path) -> Result<(), SandboxError>
         .map_err(|e| SandboxError::at("change the root", root)(e.into()))
 }
 
-fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError> {
+/// Shows `from` at `to` below the root, where the folders and the file are made.
+pub fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError> {
     let to = root.join(to.strip_prefix("/").unwrap_or(to));
     let meta = fs::symlink_metadata(from).map_err(SandboxError::at("find an input", from))?;
     if let Some(parent) = to.parent() {
@@ -62,8 +73,13 @@ fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), Sandb
     } else {
         File::create(&to).map_err(SandboxError::at("make a file", &to))?;
     }
+    attach(from, &to, writable)
+}
+
+/// Shows `from` at `to`, which is there.
+pub fn attach(from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError> {
     let fail = |e: io::Error| SandboxError::at("mount an input", from)(e);
-    mount(Some(from), &to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).map_err(|e| fail(e.into()))?;
+    mount(Some(from), to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).map_err(|e| fail(e.into()))?;
     if writable {
         return Ok(());
     }
@@ -81,5 +97,5 @@ fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), Sandb
             flags |= keep;
         }
     }
-    mount(NONE, &to, NONE, flags, NONE).map_err(|e| fail(e.into()))
+    mount(NONE, to, NONE, flags, NONE).map_err(|e| fail(e.into()))
 }

@@ -8,10 +8,9 @@ use nix::unistd::{getegid, geteuid, sethostname};
 
 use crate::SandboxError;
 
-/// The user that the program sees itself as. It owns what it writes; outside that is the caller.
-const INSIDE_ID: u32 = 1000;
-
-pub fn unshare_all() -> Result<(), SandboxError> {
+/// Moves the calling process. It sees itself as this user and group from then on, unless it is
+/// root on a system without user namespaces.
+pub fn unshare_all(inside_uid: u32, inside_gid: u32) -> Result<(), SandboxError> {
     let others = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET
@@ -25,8 +24,8 @@ pub fn unshare_all() -> Result<(), SandboxError> {
                     .map_err(|e| SandboxError::Namespaces(Errno::from_raw(e.raw_os_error().unwrap_or(0))))
             };
             map("setgroups", "deny".to_owned())?;
-            map("uid_map", format!("{INSIDE_ID} {uid} 1"))?;
-            map("gid_map", format!("{INSIDE_ID} {gid} 1"))
+            map("uid_map", format!("{inside_uid} {uid} 1"))?;
+            map("gid_map", format!("{inside_gid} {gid} 1"))
         }
         // Some systems forbid user namespaces altogether; root needs none for the others.
         Err(Errno::EPERM | Errno::ENOSPC | Errno::EINVAL) if uid.is_root() => {

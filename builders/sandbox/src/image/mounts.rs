@@ -1,0 +1,104 @@
+//! The root that a command of an image sees.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use super::ImageCommand;
+use crate::mounts::{DEVICES, NONE, attach, bind, change_root, keep_private};
+use crate::{Input, SandboxError};
+
+/// The largest that a writable folder can get.
+const SIZE: &str = "256m";
+const HOSTS: &str = "/etc/hosts";
+
+pub fn build_root(image: &ImageCommand) -> Result<(), SandboxError> {
+    keep_private()?;
+    let at = &image.at;
+    attach(&image.root, at, false)?;
+    // First what comes from outside. Links in the image lead elsewhere there, so these must be
+    // folders themselves.
+    for folder in ["run", "dev", "proc"] {
+        let folder = at.join(folder);
+        let kind = fs::symlink_metadata(&folder).map_err(SandboxError::at("find a folder", &folder))?;
+        if !kind.is_dir() {
+            return Err(SandboxError::at("mount", &folder)(io::ErrorKind::NotADirectory.into()));
+        }
+    }
+    writable(image, &at.join("run"), 0o755)?;
+    for Input { from, to } in &image.inputs {
+        bind(at, from, to, false)?;
+    }
+    devices(image, &at.join("dev"))?;
+    own_processes(&at.join("proc"));
+    change_root(at)?;
+
+    for folder in &image.folders {
+        fs::create_dir_all(folder).map_err(SandboxError::at("make a folder", folder))?;
+        hand_over(image, folder)?;
+    }
+    writable(image, Path::new("/tmp"), 0o1777)?;
+    writable(image, Path::new("/var/tmp"), 0o1777)?;
+    for volume in &image.volumes {
+        writable(image, volume, 0o750)?;
+    }
+    hosts(image)
+}
+
+/// An empty folder in memory, of the image's user.
+fn writable(image: &ImageCommand, at: &Path, mode: u32) -> Result<(), SandboxError> {
+    let options = format!("mode={mode:o},uid={},gid={},size={SIZE}", image.uid, image.gid);
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
+        .map_err(|e| SandboxError::at("mount an empty folder", at)(e.into()))
+}
+
+fn devices(image: &ImageCommand, dev: &Path) -> Result<(), SandboxError> {
+    writable(image, dev, 0o755)?;
+    for device in DEVICES {
+        bind(dev, &Path::new("/dev").join(device), Path::new(device), true)?;
+    }
+    for (name, target) in [
+        ("random", "urandom"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
+        symlink(target, dev.join(name)).map_err(SandboxError::at("make a link", &dev.join(name)))?;
+    }
+    let shm = dev.join("shm");
+    fs::create_dir(&shm)
+        .and_then(|()| fs::set_permissions(&shm, fs::Permissions::from_mode(0o1777)))
+        .map_err(SandboxError::at("make a folder", &shm))
+}
+
+fn own_processes(proc: &Path) {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
+    // Refused where parts of this computer's own are hidden. The folder then stays empty, which is
+    // as good as what most services see of it.
+    let _ = mount(Some("proc"), proc, Some("proc"), flags, NONE);
+}
+
+/// Names can be added to the image's own.
+fn hosts(image: &ImageCommand) -> Result<(), SandboxError> {
+    if !Path::new(HOSTS).is_file() {
+        return Ok(());
+    }
+    let copy = Path::new("/run/hosts");
+    let text = fs::read(HOSTS).map_err(SandboxError::at("read", Path::new(HOSTS)))?;
+    fs::write(copy, text).map_err(SandboxError::at("make a file", copy))?;
+    hand_over(image, copy)?;
+    attach(copy, Path::new(HOSTS), true)
+}
+
+/// What was made before the rights were given up belongs to the user already, unless there is no
+/// user namespace.
+fn hand_over(image: &ImageCommand, path: &Path) -> Result<(), SandboxError> {
+    if nix::unistd::geteuid().as_raw() == image.uid {
+        return Ok(());
+    }
+    chown(path, Some(image.uid), Some(image.gid)).map_err(SandboxError::at("hand over", path))
+}
