@@ -32,6 +32,10 @@ pub enum Error {
     Image(#[from] cairn_oci::OciError),
     #[error(transparent)]
     Host(#[from] cairn_closure::ClosureError),
+    #[error("`{command}` {outcome}{}", indented(said))]
+    Refused { command: String, outcome: String, said: String },
+    #[error("cannot run `{command}` of the image: {source}")]
+    Command { command: String, source: io::Error },
     #[error("compiling Python with {}: {reason}", interpreter.display())]
     Bytecode { interpreter: PathBuf, reason: String },
 }
@@ -92,6 +96,11 @@ pub enum Problem {
     Other(String),
     #[error("cannot be unpacked: {0}")]
     Io(#[from] io::Error),
+}
+
+/// What a command said, below the line that tells of it.
+fn indented(said: &str) -> String {
+    said.lines().map(|line| format!("\n  {line}")).collect()
 }
 
 /// How messages name an input: by the last part of its path, which in a store says what it is.

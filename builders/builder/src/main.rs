@@ -1,6 +1,8 @@
 //! The program that runs build steps.
 //!
 //! * `cairn-builder enter < sandbox.json`: makes a sandbox and starts itself inside it.
+//! * `cairn-builder enter-image`, `start-in-image`: how a step runs a command of an image in a
+//!   sandbox of its own; see [`cairn_sandbox::image`].
 //! * `cairn-builder run < request.json`: runs one step; exit 0 and the output is there, or exit 1
 //!   and one JSON line on standard error says why not. Where the caller can give no standard
 //!   input, the variable `requestPath` names the file: so Nix passes it (`passAsFile`).
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["enter"] => cairn_sandbox::enter(),
+        ["enter-image"] => cairn_sandbox::image::enter(),
+        ["start-in-image"] => cairn_sandbox::image::start(),
         ["run"] => run(),
         _ => {
             eprintln!("usage: cairn-builder run < request.json\n       cairn-builder enter < sandbox.json");

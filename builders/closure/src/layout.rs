@@ -31,6 +31,12 @@ pub fn socket_name(replica: u32) -> String {
     format!("{replica}.sock")
 }
 
+/// Replaces `{socket}` and `{replica}` in an argument or a value of the environment.
+pub fn fill(text: &str, replica: u32) -> String {
+    let socket = format!("{SELF_DIR}/{}", socket_name(replica));
+    text.replace("{socket}", &socket).replace("{replica}", &replica.to_string())
+}
+
 pub fn service_dir(run_dir: &Path, service: &ServiceName) -> PathBuf {
     run_dir.join(service.as_str())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::layout::{CONFIG_DIR, LIVE_DIR, PROFILE, RUN_DIR, SECRETS_DIR, SELF_DIR, STATE_DIR, socket_name};
+use crate::layout::{CONFIG_DIR, LIVE_DIR, PROFILE, RUN_DIR, SECRETS_DIR, SELF_DIR, STATE_DIR, fill, socket_name};
 use crate::quote::{argument, assignment, description};
 use crate::{
     ClosureError, HostName, HostSpec, Inherit, InstanceId, Ready, ServiceName, ServiceSpec, UnitName, hardening,
@@ -106,8 +106,6 @@ fn process(
     instance: &InstanceId,
     replica: u32,
 ) -> Result<(), ClosureError> {
-    let own_socket = format!("{SELF_DIR}/{}", socket_name(replica));
-    let fill = |text: &str| text.replace("{socket}", &own_socket).replace("{replica}", &replica.to_string());
     if spec.listen.as_ref().is_some_and(|listen| listen.unix) {
         // A killed server leaves its socket file behind, and nginx then refuses to bind. The
         // host's own rm, outside of the sandbox: the root file system need not have one.
@@ -126,11 +124,11 @@ fn process(
     let mut command = program.clone();
     for text in arguments {
         command.push(' ');
-        command.push_str(&argument(&fill(text)));
+        command.push_str(&argument(&fill(text, replica)));
     }
     directive(out, "ExecStart", &command);
     for (key, value) in &spec.environment {
-        directive(out, "Environment", &assignment(key, &fill(value)));
+        directive(out, "Environment", &assignment(key, &fill(value, replica)));
     }
     directive(out, "Environment", &assignment("CAIRN_REPLICA", &replica.to_string()));
     sockets(out, name, spec)

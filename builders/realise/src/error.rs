@@ -14,8 +14,8 @@ pub enum RealiseError {
     Fetch { what: String, source: Box<FetchError> },
     #[error("cannot read {}: {source}", path.display())]
     Source { path: PathBuf, source: io::Error },
-    #[error("building {name} failed: {message}")]
-    Step { name: String, message: String },
+    #[error("{task} failed: {message}")]
+    Step { task: String, message: String },
     #[error("cannot start the builder {}: {source}\n  help: it belongs beside the `deploy` program; install both, or name it with DEPLOY_BUILDER", program.display())]
     Builder { program: PathBuf, source: io::Error },
     #[error("cannot work in {}: {source}", path.display())]

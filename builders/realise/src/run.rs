@@ -68,13 +68,12 @@ fn build(
         inputs: (visible.into_iter())
             .map(|path| Input { from: realiser.store.physical(path), to: path.absolute().into() })
             .collect(),
+        proc: matches!(step, Step::Verify(_)),
         arguments: vec!["run".to_owned()],
         stdin: serde_json::to_string(&request).expect("string keys only"),
     };
-    let description = serde_json::to_string(&sandbox).map_err(|e| RealiseError::Step {
-        name: node.name.to_string(),
-        message: format!("the store's root is not UTF-8: {e}"),
-    })?;
+    let description = serde_json::to_string(&sandbox)
+        .map_err(|e| RealiseError::Step { task: task(node), message: format!("the store's root is not UTF-8: {e}") })?;
 
     let fail = |source| RealiseError::Builder { program: realiser.builder.clone(), source };
     let mut child = Command::new(&realiser.builder)
@@ -93,7 +92,12 @@ fn build(
     if output.status.success() && fs::symlink_metadata(&out).is_ok() {
         return Ok(out);
     }
-    Err(RealiseError::Step { name: node.name.to_string(), message: message(&output.status, &output.stderr) })
+    Err(RealiseError::Step { task: task(node), message: message(&output.status, &output.stderr) })
+}
+
+/// What a node does, as an error begins with it.
+pub fn task(node: &Node) -> String {
+    node.task.clone().unwrap_or_else(|| format!("building {}", node.name))
 }
 
 /// The builder's own words: the last line it wrote is `{"error": …}`.

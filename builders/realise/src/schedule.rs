@@ -47,7 +47,7 @@ pub fn run(
         (Some(error), _) => Err(error),
         (None, Some(path)) => Ok(path),
         (None, None) => Err(RealiseError::Step {
-            name: graph.node(target).name.to_string(),
+            task: run::task(graph.node(target)),
             message: "a worker ended before its step was done".to_owned(),
         }),
     }

@@ -17,6 +17,8 @@ pub struct NodeId(pub usize);
 pub struct Node {
     pub name: StoreName,
     pub work: Work,
+    /// What is being done, for people, where the name says too little.
+    pub task: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -69,18 +71,23 @@ impl Graph {
     pub fn fetch(&mut self, source: Source) -> NodeId {
         let key = format!("fetch {}", source.sha256);
         let name = StoreName::resembling(&source.file);
-        self.insert(key, Node { name, work: Work::Fetch(source) })
+        self.insert(key, Node { name, work: Work::Fetch(source), task: None })
     }
 
     pub fn add(&mut self, name: &str, path: PathBuf) -> NodeId {
         let key = format!("add {name} {}", path.display());
-        self.insert(key, Node { name: StoreName::resembling(name), work: Work::Add { path } })
+        self.insert(key, Node { name: StoreName::resembling(name), work: Work::Add { path }, task: None })
     }
 
     pub fn run(&mut self, name: &str, step: Step, inputs: BTreeMap<String, Vec<NodeId>>) -> NodeId {
         let step_json = serde_json::to_string(&(&step, &inputs)).expect("string keys only");
         let key = format!("run {name} {step_json}");
-        self.insert(key, Node { name: StoreName::resembling(name), work: Work::Run { step, inputs } })
+        self.insert(key, Node { name: StoreName::resembling(name), work: Work::Run { step, inputs }, task: None })
+    }
+
+    /// Says what a node does, which its result does not depend on.
+    pub fn describe(&mut self, id: NodeId, task: String) {
+        self.nodes[id.0].task.get_or_insert(task);
     }
 
     fn insert(&mut self, key: String, node: Node) -> NodeId {

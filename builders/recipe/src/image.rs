@@ -143,6 +143,8 @@ pub struct RunSection {
     pub stop_signal: Option<String>,
     pub health: Option<HealthSection>,
     pub reload: Option<ReloadSection>,
+    /// Tests the configuration that hosts render for the image.
+    pub verify: Option<VerifySection>,
     /// `gzip` (every engine reads it) or `zstd`.
     #[serde(default)]
     pub compression: CompressionKind,
@@ -180,6 +182,19 @@ pub struct HealthSection {
     pub start_period: Duration,
 }
 
+/// A command that a host's build runs in the image, as a service would run: 0 if it can start with
+/// the files in `/run/cairn/config`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySection {
+    pub command: Vec<String>,
+    #[serde(with = "duration", default = "a_minute")]
+    pub timeout: Duration,
+}
+
+/// Whoever builds waits for it.
+const LONGEST_VERIFY: Duration = Duration::from_secs(600);
+
 fn all_platforms() -> Vec<Platform> {
     Platform::ALL.to_vec()
 }
@@ -191,6 +206,9 @@ const fn half_minute() -> Duration {
 }
 const fn three_seconds() -> Duration {
     Duration::from_secs(3)
+}
+const fn a_minute() -> Duration {
+    Duration::from_secs(60)
 }
 const fn three() -> u32 {
     3
@@ -270,6 +288,14 @@ impl ImageDefinition {
         }
         for (n, volume) in self.image.volumes.iter().enumerate() {
             check_absolute(file, &format!("image.volumes[{n}]"), volume)?;
+        }
+        if let Some(verify) = &self.image.verify {
+            let program = verify.command.first().map_or("", String::as_str);
+            check_absolute(file, "image.verify.command", program)?;
+            if verify.timeout.is_zero() || verify.timeout > LONGEST_VERIFY {
+                let help = Some("write at most 10m".to_owned());
+                return fail("image.verify.timeout", format!("{:?} is not a time limit", verify.timeout), help);
+            }
         }
         let mut uids = BTreeMap::from([(0, "root"), (65534, "nobody")]);
         for (name, user) in &self.users {

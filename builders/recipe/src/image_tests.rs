@@ -46,6 +46,23 @@ fn the_lock_hash_follows_content_not_order() {
 }
 
 #[test]
+fn a_test_of_the_configuration_is_an_absolute_command_with_a_time_limit() {
+    let verify = |keys: &str| parse(&format!("{GOOD}\n[image.verify]\n{keys}\n"));
+    let image = verify("command = [\"/usr/sbin/nginx\", \"-t\"]").unwrap().image;
+    assert_eq!(image.verify.unwrap().timeout.as_secs(), 60);
+    for (keys, wanted) in [
+        ("command = [\"nginx\"]", "image.verify.command: `nginx` is not an absolute path"),
+        ("command = []", "image.verify.command: `` is not an absolute path"),
+        ("command = [\"/x\"]\ntimeout = \"0s\"", "image.verify.timeout: 0ns is not a time limit"),
+        ("command = [\"/x\"]\ntimeout = \"1h\"", "image.verify.timeout: 3600s is not a time limit"),
+        ("command = [\"/x\"]\ntime = \"1m\"", "unknown field `time`"),
+    ] {
+        let error = verify(keys).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}\nwanted: {wanted}");
+    }
+}
+
+#[test]
 fn each_fault_is_named_with_its_remedy() {
     for (from, to, wanted) in [
         ("user = \"app\"", "user = \"ap\"", "image.user: there is no user `ap`\n  help: did you mean `app`?"),

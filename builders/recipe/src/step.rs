@@ -41,9 +41,13 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         links: BTreeMap<String, String>,
     },
+    /// `rootfs`, `config`, and `live` where some files are read again → a file that says that the
+    /// image's own command takes the configuration.
+    Verify(Verify),
     /// `rootfs.IMAGE` for each image, `config.SERVICE` for each service that has files,
     /// `live.SERVICE` for each that reads some of them again, `agent` → host closure. In the
-    /// specification a [`placeholder`] stands for each input's path.
+    /// specification a [`placeholder`] stands for each input's path. Inputs `verify.SERVICE` only
+    /// have to be there.
     Host { spec: Box<HostSpec> },
     /// `program` → `bin/NAME`, executable.
     Program { name: String },
@@ -68,6 +72,22 @@ pub struct User {
     pub uid: u32,
     pub gid: u32,
     pub home: String,
+}
+
+/// A command of an image that ends with 0 if it can start with a service's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// Absolute path of the program, and arguments.
+    pub command: Vec<String>,
+    pub uid: u32,
+    pub gid: u32,
+    pub environment: BTreeMap<String, String>,
+    pub workdir: Option<String>,
+    /// Empty, and writable.
+    pub volumes: Vec<String>,
+    /// How long it may take, in milliseconds.
+    pub timeout: u64,
 }
 
 /// The run configuration of one platform's image.

@@ -10,6 +10,7 @@ mod image;
 mod layer;
 mod program;
 mod rootfs;
+mod verify;
 mod wheel;
 
 use std::path::Path;
@@ -42,6 +43,7 @@ pub fn run(request: &Request) -> Result<()> {
         Step::Layer { compression } => layer::run(*compression, inputs, out),
         Step::Image { platforms, annotations } => image::run(platforms, annotations, inputs, out),
         Step::Config { files, links } => config::run(files, links, out),
+        Step::Verify(step) => verify::run(step, inputs, out),
         Step::Host { spec } => host::run(spec, inputs, out),
         Step::Program { name } => program::run(name, inputs, out),
     }

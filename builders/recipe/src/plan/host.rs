@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cairn_closure::{self as closure, HostName, HostSpec, StoreDir};
 
-use super::{Planned, image, service};
+use super::{Planned, image, service, verify};
 use crate::configuration::Configuration;
 use crate::error::DefinitionError;
 use crate::graph::{Graph, NodeId};
@@ -49,18 +49,31 @@ pub fn host(host: &Host, materials: &Materials) -> Result<Planned, DefinitionErr
         let material = &materials.images[&entry.image];
         let label = rootfs_label(&material.image.name);
         // Two services of one image share its nodes: the graph keeps equal nodes once.
-        inputs.insert(label, vec![image::rootfs(&mut graph, &material.image, &material.lock, platform)?]);
+        let rootfs = image::rootfs(&mut graph, &material.image, &material.lock, platform)?;
+        inputs.insert(label, vec![rootfs]);
         let service = service::plan(host, name, entry, material, &materials.secrets)?;
         // In the place of what may change meanwhile, links, so that the rest stays the same path.
         let link = |file: &String| (file.clone(), format!("{}/{file}", closure::layout::LIVE_DIR));
         let links = service.live.iter().flat_map(BTreeMap::keys).map(link).collect();
+        let live = service.live.map(|files| {
+            let step = Step::Config { files, links: BTreeMap::new() };
+            graph.run(&format!("{name}-live"), step, BTreeMap::new())
+        });
+        if let Some(live) = live {
+            inputs.insert(live_label(name), vec![live]);
+        }
         if let Some(files) = service.files {
             let config = graph.run(&format!("{name}-config"), Step::Config { files, links }, BTreeMap::new());
             inputs.insert(config_label(name), vec![config]);
-        }
-        if let Some(files) = service.live {
-            let step = Step::Config { files, links: BTreeMap::new() };
-            inputs.insert(live_label(name), vec![graph.run(&format!("{name}-live"), step, BTreeMap::new())]);
+            if let Some(verify) = verify::plan(material, &service.specification, platform) {
+                let labels = [("rootfs", Some(rootfs)), ("config", Some(config)), ("live", live)];
+                let needs =
+                    labels.into_iter().filter_map(|(label, node)| Some((label.to_owned(), vec![node?]))).collect();
+                let node = graph.run(&format!("{name}-verify"), Step::Verify(verify), needs);
+                graph.describe(node, verify::task(host, name, &material.image.name));
+                // The closure has nothing of it, but cannot be made without.
+                inputs.insert(format!("verify.{name}"), vec![node]);
+            }
         }
         services.insert(service.name, service.specification);
     }
