@@ -73,6 +73,19 @@ def host(make_host):
     return make_host()
 
 
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [({}, ""), ({"renew_days": 0}, "`renew_days` is 0"), ({"names": ["UPPER.example"]}, "`names` is ['UPPER.example']")],
+)
+def test_a_check_reads_the_settings_and_asks_nobody(make_service, certificate, said):
+    service = make_service(volumes=VOLUMES)
+    render(HERE, settings(HERE, {"certificate": certificate}), service.config)
+    result = service.run(*ONCE, "--check")
+    assert result.returncode == (1 if said else 0), result.stderr
+    assert said in result.stderr
+    assert not (service.folder / "volumes/var/lib/certificates/status.json").exists()
+
+
 def test_the_first_attempt_issues_one_certificate_for_all_names(host):
     status = host.attempt()
     assert (status["result"], status["error"], status["names"]) == ("issued", "", NAMES)

@@ -12,6 +12,7 @@ import sys
 import time
 
 from .attempt import attempt
+from .settings import Settings, SettingsError
 from .volume import Volume
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -29,7 +30,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="certificates", description=__doc__)
     parser.add_argument("--every", type=seconds, metavar="TIME", help="go on, with an attempt each TIME")
     parser.add_argument("--renew-now", action="store_true", help="renew although it is not due: the key is known to others")
+    parser.add_argument("--check", action="store_true", help="read the settings, ask nobody for anything, and end")
     options = parser.parse_args()
+    if options.check:
+        return check()
 
     # Files for the group, nothing for others; the modes of the volume say so again.
     os.umask(0o027)
@@ -43,6 +47,15 @@ def main() -> int:
         pause = min(options.every, RETRY_SECONDS) if failed else options.every
         # Not all hosts at once.
         time.sleep(pause * random.uniform(0.9, 1.1))
+
+
+def check() -> int:
+    try:
+        Settings.read()
+    except SettingsError as error:
+        print(f"certificates: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def report(renew_now: bool) -> int:
