@@ -52,10 +52,31 @@ pub fn directives() -> impl Iterator<Item = &'static str> {
     DEFAULTS.iter().map(|(name, _)| *name)
 }
 
+/// The directives of one service that are more open than the default, with the value and why: as
+/// its definition says, or as follows from what else that says.
+pub fn loosened(host: &HostSpec, service: &ServiceName) -> Vec<(&'static str, Loosened)> {
+    let Some(spec) = host.services.get(service) else { return Vec::new() };
+    let read_by_others = is_read(host, service);
+    let mut all: Vec<(&'static str, Loosened)> = directives()
+        .filter_map(|name| {
+            let derived = || derived(name, spec, read_by_others).map(Derived::loosened);
+            Some((name, spec.hardening.get(name).cloned().or_else(derived)?))
+        })
+        .collect();
+    if !spec.network.is_empty() {
+        all.push(("IPAddressAllow", Loosened { value: spec.network.join(" "), reason: NETWORK.to_owned() }));
+    }
+    all
+}
+
+fn is_read(host: &HostSpec, service: &ServiceName) -> bool {
+    host.services.values().flat_map(|other| &other.reads).any(|read| read.service == *service)
+}
+
 /// The lines for one service, each with its reason where the definition gave one.
 pub(crate) fn lines(host: &HostSpec, service: &ServiceName, spec: &ServiceSpec) -> Result<String, ClosureError> {
-    let read_by_others = host.services.values().flat_map(|other| &other.reads).any(|read| read.service == *service);
-    let derived = |directive: &str| derived(directive, spec, read_by_others);
+    let read_by_others = is_read(host, service);
+    let derived = |directive: &str| derived(directive, spec, read_by_others).map(|derived| derived.lines);
     check(service, &spec.hardening)?;
     let mut out = String::new();
     for (name, defaults) in DEFAULTS {
@@ -84,21 +105,34 @@ pub(crate) fn lines(host: &HostSpec, service: &ServiceName, spec: &ServiceSpec) 
     Ok(out)
 }
 
+const NETWORK: &str = "`network` says what it may reach";
+
+/// Other lines than the default's, and why.
+struct Derived {
+    lines: &'static [&'static str],
+    reason: &'static str,
+}
+
+impl Derived {
+    fn loosened(self) -> Loosened {
+        Loosened { value: self.lines.join(" "), reason: self.reason.to_owned() }
+    }
+}
+
 /// What follows from other parts of the definition, so that nobody has to loosen it by hand.
-fn derived(directive: &str, spec: &ServiceSpec, read_by_others: bool) -> Option<&'static [&'static str]> {
+fn derived(directive: &str, spec: &ServiceSpec, read_by_others: bool) -> Option<Derived> {
     let unix = spec.listen.as_ref().is_some_and(|listen| listen.unix);
-    match directive {
+    let (lines, reason): (&[&str], _) = match directive {
         // Its own network namespace holds no interface but the loopback; inherited TCP sockets
         // belong to the host's namespace and keep working.
-        "PrivateNetwork" if !spec.network.is_empty() => Some(&["no"]),
-        "RestrictAddressFamilies" if !spec.network.is_empty() => Some(&["AF_UNIX AF_INET AF_INET6"]),
-        // Who connects to the service's sockets is in its group, and connecting takes the
-        // permission to write.
-        "UMask" if unix => Some(&["0007"]),
-        // Who reads its state is in its group.
-        "UMask" if read_by_others => Some(&["0027"]),
-        _ => None,
-    }
+        "PrivateNetwork" if !spec.network.is_empty() => (&["no"], NETWORK),
+        "RestrictAddressFamilies" if !spec.network.is_empty() => (&["AF_UNIX AF_INET AF_INET6"], NETWORK),
+        // Connecting takes the permission to write.
+        "UMask" if unix => (&["0007"], "who connects to its sockets is in its group"),
+        "UMask" if read_by_others => (&["0027"], "who reads its state is in its group"),
+        _ => return None,
+    };
+    Some(Derived { lines, reason })
 }
 
 fn check(service: &ServiceName, hardening: &BTreeMap<String, Loosened>) -> Result<(), ClosureError> {

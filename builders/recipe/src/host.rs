@@ -128,6 +128,9 @@ pub struct ServiceEntry {
     /// systemd directives set otherwise than by default, each with its reason.
     #[serde(default)]
     pub hardening: BTreeMap<String, LoosenedEntry>,
+    /// The most that `systemd-analyze security` may give it, from 0 (closed) to 10.
+    #[serde(default = "two")]
+    pub exposure: f64,
 }
 
 /// When a service's command runs.
@@ -206,6 +209,9 @@ const fn native() -> Platform {
 const fn one() -> u32 {
     1
 }
+const fn two() -> f64 {
+    2.0
+}
 const fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }
@@ -280,6 +286,13 @@ impl HostDefinition {
             }
             if !(1..=64).contains(&service.replicas) {
                 return fail(at("replicas"), format!("{} replicas", service.replicas), "write a number from 1 to 64");
+            }
+            if !(0.0..=10.0).contains(&service.exposure) {
+                return fail(
+                    at("exposure"),
+                    format!("{} is not an exposure", service.exposure),
+                    "write a number from 0 (closed) to 10, as `systemd-analyze security` gives it",
+                );
             }
             if service.replicas > 1 && !service.listen.unix {
                 return fail(
@@ -377,6 +390,7 @@ upstreams = ["api"]
         let host = HostDefinition::parse(Path::new("hosts/x.toml"), GOOD).unwrap();
         assert_eq!(host.services["api"].replicas, 3);
         assert_eq!(host.services["proxy"].listen.tcp[0].port(), 8080);
+        assert_eq!(host.services["api"].exposure, 2.0);
     }
 
     #[test]
@@ -392,6 +406,8 @@ upstreams = ["api"]
             ("[services.proxy]", "[services.Proxy]", "`Proxy` is not a service name"),
             ("image = \"proxy\"", "imag = \"proxy\"", "did you mean `image`?"),
             ("upstreams = [\"api\"]", "names = [\"a.example\", \"a_b.example\"]", "\"a_b.example\" is not allowed"),
+            ("replicas = 3", "exposure = 11", "services.api.exposure: 11 is not an exposure"),
+            ("replicas = 3", "exposure = \"1.5\"", "expected f64"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
         ] {
             assert!(GOOD.contains(from), "{from}");

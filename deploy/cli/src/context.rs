@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use cairn_closure::ServiceName;
+use cairn_exposure::Assessment;
 use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
 use cairn_fleet::Fleet;
 use cairn_formats::{Platform, StorePath};
@@ -86,7 +88,29 @@ impl Context {
     /// Builds a host's closure.
     pub fn build_host(&self, project: &Project, store: &Store, host: &Host) -> Result<Realised> {
         let planned = self.plan_host(project, host)?;
-        self.realise(project, store, &planned, &format!("hosts.{}", host.name))
+        let what = format!("hosts.{}", host.name);
+        let realised = self.realise(project, store, &planned, &what)?;
+        let assessment = self.assess(store, host, &planned, &realised.path)?;
+        if let Some(unscored) = &assessment.and_then(|assessment| assessment.unscored) {
+            self.display.note(&format!("{what}: services are not scored: {unscored}"));
+        }
+        store.set_root(&what, &realised.path)?;
+        Ok(realised)
+    }
+
+    /// How exposed a host's services are. One above its limit is an error.
+    pub fn assess(
+        &self,
+        store: &Store,
+        host: &Host,
+        planned: &Planned,
+        closure: &StorePath,
+    ) -> Result<Option<Assessment>> {
+        let Some(spec) = planned.host_spec() else { return Ok(None) };
+        let limit = |name: &ServiceName| host.definition.services[name.as_str()].exposure;
+        let assessment = cairn_exposure::assess(spec, &store.physical(closure), limit)?;
+        assessment.check()?;
+        Ok(Some(assessment))
     }
 
     pub fn plan_host(&self, project: &Project, host: &Host) -> Result<Planned> {
@@ -109,15 +133,15 @@ impl Context {
     /// The agent alone, for commands that only talk to a host.
     pub fn agent(&self, project: &Project, store: &Store, platform: Platform) -> Result<StorePath> {
         let planned = plan::agent(&Programs { agent: programs::agent(platform)? });
-        Ok(self.realise(project, store, &planned, "agent")?.path)
+        let path = self.realise(project, store, &planned, "agent")?.path;
+        store.set_root("agent", &path)?;
+        Ok(path)
     }
 
     fn realise(&self, project: &Project, store: &Store, planned: &Planned, what: &str) -> Result<Realised> {
         self.with_realiser(project, store, 0, |realiser| {
             let progress = self.display.build(what);
-            let realised = realiser.realise(planned, planned.target, &|event| progress.on(&event))?;
-            store.set_root(what, &realised.path)?;
-            Ok(realised)
+            Ok(realiser.realise(planned, planned.target, &|event| progress.on(&event))?)
         })
     }
 

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use cairn_formats::{Platform, Sha256, StorePath};
+use cairn_exposure::{Assessed, Assessment};
+use cairn_formats::{Platform, Sha256};
+use cairn_realise::Realised;
 use cairn_recipe::Project;
 use cairn_recipe::plan::{self, Planned};
-use cairn_recipe::project::Target;
+use cairn_recipe::project::{Host, Target};
 use cairn_store::Store;
 use serde::Serialize;
 
@@ -35,6 +37,19 @@ struct TargetReport {
     /// Nothing had to be run.
     cached: bool,
     seconds: f64,
+    /// Of a host: how exposed each service is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Vec<Assessed>>,
+    /// Why the services have no score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unscored: Option<String>,
+}
+
+/// A target that is about to be built.
+struct Job<'a> {
+    target: &'a Target,
+    planned: Planned,
+    host: Option<Host>,
 }
 
 pub fn run(context: &Context, options: &BuildOptions) -> Result<u8> {
@@ -49,16 +64,20 @@ pub fn run(context: &Context, options: &BuildOptions) -> Result<u8> {
     // All definitions are read before anything is built: a typo in the last one is told at once.
     let planned = targets
         .iter()
-        .map(|target| Ok((target, plan_target(context, &project, target, &options.platform)?)))
+        .map(|target| plan_target(context, &project, target, &options.platform))
         .collect::<Result<Vec<_>>>()?;
     let store = context.store()?;
     let mut reports = Vec::new();
     let mut differs = false;
     context.with_realiser(&project, &store, options.jobs, |realiser| {
-        for (target, planned) in &planned {
+        for Job { target, planned, host } in &planned {
             let name = target.to_string();
             let progress = context.display.build(&name);
             let realised = realiser.realise(planned, planned.target, &|event| progress.on(&event))?;
+            let assessment = match host {
+                Some(host) => context.assess(&store, host, planned, &realised.path)?,
+                None => None,
+            };
             store.set_root(&name, &realised.path)?;
             if options.check {
                 for difference in realiser.check(planned, planned.target, &|event| progress.on(&event))? {
@@ -68,7 +87,7 @@ pub fn run(context: &Context, options: &BuildOptions) -> Result<u8> {
                 }
             }
             drop(progress);
-            reports.push(report(&store, target, &realised.path, realised.cached, realised.took.as_secs_f64())?);
+            reports.push(report(&store, target, &realised, assessment)?);
         }
         Ok(())
     })?;
@@ -80,19 +99,29 @@ pub fn run(context: &Context, options: &BuildOptions) -> Result<u8> {
     Ok(u8::from(differs))
 }
 
-fn plan_target(context: &Context, project: &Project, target: &Target, platforms: &[Platform]) -> Result<Planned> {
-    match target {
+fn plan_target<'a>(
+    context: &Context,
+    project: &Project,
+    target: &'a Target,
+    platforms: &[Platform],
+) -> Result<Job<'a>> {
+    let (planned, host) = match target {
         Target::Image(name) => {
             let image = project.image(name)?;
             let lock = project.lock(&image)?;
             let native = [Platform::native()];
-            Ok(plan::image(&image, &lock, if platforms.is_empty() { &native } else { platforms })?)
+            (plan::image(&image, &lock, if platforms.is_empty() { &native } else { platforms })?, None)
         }
-        Target::Host(name) => context.plan_host(project, &project.host(name)?),
-    }
+        Target::Host(name) => {
+            let host = project.host(name)?;
+            (context.plan_host(project, &host)?, Some(host))
+        }
+    };
+    Ok(Job { target, planned, host })
 }
 
-fn report(store: &Store, target: &Target, path: &StorePath, cached: bool, seconds: f64) -> Result<TargetReport> {
+fn report(store: &Store, target: &Target, realised: &Realised, assessment: Option<Assessment>) -> Result<TargetReport> {
+    let path = &realised.path;
     let info = store.query(path)?.with_context(|| format!("{path} has left the store while it was built"))?;
     let file = store.physical(path);
     let digest = match target {
@@ -106,8 +135,10 @@ fn report(store: &Store, target: &Target, path: &StorePath, cached: bool, second
         nar_hash: sri(&info.nar_hash),
         digest,
         bytes: info.nar_size,
-        cached,
-        seconds,
+        cached: realised.cached,
+        seconds: realised.took.as_secs_f64(),
+        unscored: assessment.as_ref().and_then(|assessment| Some(assessment.unscored.as_ref()?.to_string())),
+        services: assessment.map(|assessment| assessment.services),
     })
 }
 
@@ -124,7 +155,25 @@ fn text(report: &Report) -> String {
             rows.push(vec![String::new(), String::new(), String::new(), digest.clone()]);
         }
     }
-    table(&rows)
+    let hosts = report.targets.iter().filter_map(|target| Some(exposure(target, target.services.as_ref()?)));
+    table(&rows) + &hosts.collect::<String>()
+}
+
+/// Each service's score, and below it what was loosened and why.
+fn exposure(target: &TargetReport, services: &[Assessed]) -> String {
+    let mut text = format!("\n{}: exposure of its services, from 0 (closed) to 10\n", target.name);
+    let longest = services.iter().map(|service| service.name.len()).max().unwrap_or(0);
+    for service in services {
+        let score = service.exposure.map_or("not scored".to_owned(), |score| format!("{score:.1}"));
+        text.push_str(&format!("  {:<longest$}  {score}, at most {:.1}\n", service.name, service.limit));
+        for loosened in &service.loosened {
+            text.push_str(&format!("    {}={}: {}\n", loosened.directive, loosened.value, loosened.reason));
+        }
+    }
+    if let Some(unscored) = &target.unscored {
+        text.push_str(&format!("  {unscored}\n"));
+    }
+    text
 }
 
 /// Copies a result out of the store, with modes that let its owner change it.
