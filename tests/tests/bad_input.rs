@@ -1,5 +1,6 @@
 //! Bad input: an error with place, value and remedy; nothing changed.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use cairn_tests::Project;
@@ -72,6 +73,87 @@ fn a_lock_must_match_and_must_not_be_tampered_with() {
     project.deploy(&["build", "images.proxy"]).fails(1, &["image.lock", "not a plain path"]);
     fs::remove_file(&lock).expect("a lock to remove");
     project.deploy(&["build", "images.proxy"]).fails(1, &["has no lock", "deploy lock images.proxy"]);
+}
+
+/// Closures of this host in the store.
+fn closures(project: &Project, host: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(project.store().join("nix/store")).expect("a store");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(&format!("-{host}-host"))).collect()
+}
+
+/// Each server tells in its own words what it would not start with, when the host is built.
+#[test]
+fn a_configuration_that_the_real_server_refuses_makes_no_closure() {
+    let project = Project::with_shared_store();
+    // A host of its own: other tests build theirs in the same store.
+    let _machine = project.machine("refused");
+    let good = project.deploy(&["build", "hosts.refused", "--json"]).ok().json();
+    let before = closures(&project, "refused");
+    for (service, settings, said) in [
+        ("proxy", "clients]\nheader_timeout = \"abc\"", &["[emerg]", "\"client_header_timeout\"", "nginx.conf:"][..]),
+        ("proxy", "tls]\ncertificate = \"/etc/nowhere\"", &["/etc/nowhere is not VOLUME/live/NAME"]),
+        ("postgres", "memory]\nwork_mem = \"8XB\"", &["invalid value for parameter \"work_mem\": \"8XB\"", "FATAL"]),
+        ("postgres", "extensions]\npreload = [\"nothing\"]", &["could not access file \"nothing\""]),
+        (
+            "postgres",
+            "access]\nclients = [{ database = \"a\", role = \"b\", address = \"10.0.0.0/99\" }]",
+            &["invalid CIDR mask in address \"10.0.0.0/99\"", "pg_hba.conf"],
+        ),
+        ("postgres", "connections]\nlimit = 2", &["must be less than max_connections"]),
+        ("redis", "memory]\npolicy = \"sometimes\"", &["maxmemory-policy sometimes", "FATAL CONFIG FILE ERROR"]),
+    ] {
+        let definition = project.path("hosts/refused.toml");
+        let text = fs::read_to_string(&definition).expect("a definition");
+        // Over what the definition says of the same table.
+        let table = settings.split_once(']').expect("a table").0;
+        let header = format!("[services.{service}.settings.{table}]\n");
+        let key = settings.split_once("]\n").expect("a key").1;
+        let changed = match text.contains(&header) {
+            true => text.replacen(&header, &format!("{header}{key}\n"), 1),
+            false => format!("{text}\n{header}{key}\n"),
+        };
+        fs::write(&definition, changed).expect("a writable project");
+        let named = [format!("service `{service}`"), "host `refused`".to_owned(), "hosts/refused.toml".to_owned()];
+        let wanted: Vec<&str> = named.iter().map(String::as_str).chain(said.iter().copied()).collect();
+        project.deploy(&["build", "hosts.refused"]).fails(1, &wanted);
+        fs::write(&definition, text).expect("a writable project");
+    }
+    assert_eq!(closures(&project, "refused"), before, "a refused configuration made a closure");
+
+    // What the test itself is leaves no trace in a closure.
+    project.edit("images/redis/image.toml", "timeout = \"20s\"", "timeout = \"19s\"");
+    let again = project.deploy(&["build", "hosts.refused", "--json"]).ok().json();
+    assert_eq!(again["targets"][0]["store_path"], good["targets"][0]["store_path"]);
+}
+
+#[test]
+fn a_service_that_is_too_exposed_is_neither_built_nor_switched() {
+    let project = Project::with_shared_store();
+    let built = project.deploy(&["build", "hosts.local", "--json"]).ok().json();
+    let services = built["targets"][0]["services"].as_array().expect("services").clone();
+    let api = services.iter().find(|service| service["name"] == "api").expect("the API");
+    assert_eq!(api["limit"], 1.5);
+    assert_eq!(api["loosened"][0]["directive"], "SystemCallFilter");
+    assert_eq!(api["loosened"][0]["value"], "+@chown");
+    assert!(api["loosened"][0]["reason"].as_str().is_some_and(|reason| reason.contains("Gunicorn")));
+    let shown = project.deploy(&["build", "hosts.local"]).ok().stdout;
+    for said in
+        ["hosts.local: exposure of its services", ", at most 1.5", "    SystemCallFilter=+@chown: Gunicorn gives"]
+    {
+        assert!(shown.contains(said), "not said: {said}\n{shown}");
+    }
+
+    let hardening = "[services.api.hardening]\nProtectSystem = { value = \"no\", reason = \"a test\" }\n\
+        NoNewPrivileges = { value = \"no\", reason = \"a test\" }\nPrivateUsers = { value = \"no\", reason = \"a test\" }\n\
+        RestrictNamespaces = { value = \"no\", reason = \"a test\" }\nPrivateDevices = { value = \"no\", reason = \"a test\" }\n\
+        CapabilityBoundingSet = { value = \"CAP_SYS_ADMIN CAP_SYS_PTRACE\", reason = \"a test\" }";
+    project.edit("services/api.toml", "[services.api.hardening]", hardening);
+    let wanted = ["service `api` has an exposure of ", "its limit is 1.5", "CAP_SYS_ADMIN", "help: loosen less"];
+    project.deploy(&["build", "hosts.local"]).fails(1, &wanted);
+    project.deploy(&["switch", "local", "--yes"]).fails(1, &wanted);
+    project.edit("services/api.toml", "exposure = 1.5", "exposure = 10");
+    project.deploy(&["build", "hosts.local"]).ok();
 }
 
 /// A store of its own and a mirror in a folder: what a package mirror can do wrong.

@@ -54,7 +54,7 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     assert_eq!(http::eventually(&format!("{url}/api/v1/tours"), 200, 10).status, 200);
 
     no_secret_is_anywhere_else(&project, &machine, &first.stderr);
-    every_service_is_closed(&machine);
+    every_service_is_as_closed_as_the_build_says(&project, &machine);
 
     // A setting that PostgreSQL can read again is read again: nobody is interrupted.
     sql(&machine, "create table witness (n int); insert into witness select generate_series(1, 1000)");
@@ -159,8 +159,10 @@ fn no_secret_is_anywhere_else(project: &Project, machine: &Machine, shown: &str)
     }
 }
 
-/// `systemd-analyze security` gives from 0 (closed) to 10.
-fn every_service_is_closed(machine: &Machine) {
+/// The host's own systemd gives the units that run the scores that the build's report has.
+fn every_service_is_as_closed_as_the_build_says(project: &Project, machine: &Machine) {
+    let built = project.deploy(&["build", &format!("hosts.{}", machine.name), "--json"]).ok().json();
+    let services = built["targets"][0]["services"].as_array().cloned().unwrap_or_default();
     let listed = machine.ssh(
         "for u in $(systemctl list-units --plain --no-legend 'cairn-*-1.service' | cut -d' ' -f1); do \
          echo \"$u $(systemd-analyze security --no-pager \"$u\" | sed -n 's/.*Overall exposure level for .*: \\([0-9.]*\\) .*/\\1/p')\"; done",
@@ -168,10 +170,13 @@ fn every_service_is_closed(machine: &Machine) {
     let listed = listed.ok().stdout;
     let mut seen = 0;
     for line in listed.lines() {
-        let (unit, score) = line.split_once(' ').expect("a unit and its score");
-        let score: f32 = score.parse().unwrap_or_else(|_| panic!("no score of {unit}: {listed}"));
-        let most = if unit.contains("-api-") || unit.contains("-redis-") { 1.5 } else { 2.0 };
-        assert!(score <= most, "{unit} scores {score}");
+        let (unit, live) = line.split_once(' ').expect("a unit and its score");
+        let live: f64 = live.parse().unwrap_or_else(|_| panic!("no score of {unit}: {listed}"));
+        let name = unit.strip_prefix("cairn-").and_then(|rest| rest.rsplitn(3, '-').nth(2)).expect("a service's unit");
+        let service = services.iter().find(|service| service["name"] == name).expect("the service");
+        assert_eq!(service["exposure"].as_f64(), Some(live), "{unit}: {service}");
+        let most = if ["api", "redis"].contains(&name) { 1.5 } else { 2.0 };
+        assert!(live <= most && service["limit"] == most, "{unit} scores {live}");
         seen += 1;
     }
     assert!(seen >= 4, "{listed}");
