@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use cairn_formats::report::nearest;
 
+use crate::address::{Peers, collide, reachable};
 use crate::spec::VERSION;
 use crate::{ClosureError, HostSpec, ServiceName, ServiceSpec};
 
@@ -13,18 +14,20 @@ impl HostSpec {
         if self.version != VERSION {
             return Err(ClosureError::Version { found: self.version });
         }
-        let mut addresses: BTreeMap<SocketAddr, &ServiceName> = BTreeMap::new();
+        let mut addresses: Vec<(&SocketAddr, &ServiceName)> = Vec::new();
         for (name, service) in &self.services {
             service.check(name)?;
             self.check_names(name, service)?;
             for address in service.listen.iter().flat_map(crate::Listen::addresses) {
-                if let Some(first) = addresses.insert(*address, name) {
+                if let Some((taken, first)) = addresses.iter().find(|(taken, _)| collide(taken, address)) {
                     return Err(ClosureError::SameAddress {
                         first: first.to_string(),
+                        taken: taken.to_string(),
                         second: name.to_string(),
                         address: address.to_string(),
                     });
                 }
+                addresses.push((address, name));
             }
         }
         self.check_users()
@@ -118,7 +121,7 @@ impl ServiceSpec {
             return refuse("working_directory", directory, "it is an absolute path");
         }
         for entry in &self.network {
-            if !is_network(entry) {
+            if Peers::parse(entry).is_none() {
                 return refuse("network", entry, "it takes addresses, prefixes such as 10.0.0.0/8, localhost and any");
             }
         }
@@ -144,6 +147,12 @@ impl ServiceSpec {
             let rule = "a service that opens it by itself says in `network` whom it talks with";
             return refuse("listen.own", &address.to_string(), rule);
         }
+        let lets_in = |peer| self.network.iter().filter_map(|entry| Peers::parse(entry)).any(|p| p.include(peer));
+        if let Some(address) = self.asked_at().iter().find(|address| !lets_in(reachable(**address).ip())) {
+            let rule = "the host asks there whether the service is up, so `network` names that address, too \
+                        (`localhost` for one that stands for all)";
+            return refuse("listen.own", &address.to_string(), rule);
+        }
         if self.kind.ends() && (self.listens() || self.replicas != 1) {
             return refuse("kind", "", "what runs to its end neither listens nor has replicas");
         }
@@ -155,8 +164,20 @@ impl ServiceSpec {
             if !self.listens() {
                 return refuse("health.path", &health.path, "a service that does not listen has nobody to ask");
             }
+            if self.listen.as_ref().is_some_and(|listen| !listen.speaks_plainly()) {
+                return refuse("health.path", &health.path, "health is not asked by TLS; add listen.unix for it");
+            }
         }
         self.check_numbers(name)
+    }
+
+    /// The addresses of its own at which the host asks for its health.
+    fn asked_at(&self) -> &[SocketAddr] {
+        match (&self.listen, &self.health) {
+            (Some(listen), None) => &listen.own,
+            (Some(listen), Some(_)) if !listen.unix && listen.tcp.is_empty() => listen.own.get(..1).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     fn listens(&self) -> bool {
@@ -193,19 +214,4 @@ fn is_variable(text: &str) -> bool {
     !text.starts_with(|c: char| c.is_ascii_digit())
         && !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn is_network(text: &str) -> bool {
-    if matches!(text, "any" | "localhost") {
-        return true;
-    }
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let Ok(address) = address.parse::<std::net::IpAddr>() else {
-        return false;
-    };
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|p| p.parse::<u8>().is_ok_and(|p| p <= longest))
 }

@@ -21,8 +21,8 @@ pub enum ClosureError {
     UpstreamWithoutSocket { service: String, upstream: String },
     #[error("the services wait for each other in a circle: {}; remove one `after` or `upstreams`", circle.join(" -> "))]
     Circle { circle: Vec<String> },
-    #[error("the services \"{first}\" and \"{second}\" both listen on {address}")]
-    SameAddress { first: String, second: String, address: String },
+    #[error("the services \"{first}\" (at {taken}) and \"{second}\" both listen on {address}; give one another port")]
+    SameAddress { first: String, taken: String, second: String, address: String },
     #[error(
         "the services \"{first}\" and \"{second}\" run different images as user {uid}, and would reach each other's files; give one image's user another id"
     )]

@@ -37,6 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
 mod check;
 mod error;
 pub mod hardening;
@@ -49,6 +50,7 @@ mod spec;
 mod unit;
 mod write;
 
+pub use address::{collide, reachable};
 pub use error::ClosureError;
 pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
 pub use names::{

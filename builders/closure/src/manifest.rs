@@ -40,6 +40,9 @@ pub struct Service {
     pub job: Option<Job>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<Socket>,
+    /// TCP addresses that the service opens by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<SocketAddr>,
     /// The target that groups the replicas.
     pub target: UnitName,
     #[serde(default, skip_serializing_if = "Option::is_none")]

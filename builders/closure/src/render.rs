@@ -114,6 +114,7 @@ fn render_service(
         replicas,
         job,
         sockets,
+        own: listen.own,
         target,
         health: spec.health.as_ref().map(|health| Health {
             path: health.path.clone(),

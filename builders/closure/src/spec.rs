@@ -271,6 +271,11 @@ impl Listen {
         self.tcp.iter().map(|address| (address, false)).chain(self.tls.iter().map(|address| (address, true)))
     }
 
+    /// Whether there is somewhere to ask without TLS.
+    pub fn speaks_plainly(&self) -> bool {
+        self.unix || !self.tcp.is_empty() || !self.own.is_empty()
+    }
+
     /// Every TCP address, whoever opens it.
     pub fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
         self.held().map(|(address, _)| address).chain(&self.own)

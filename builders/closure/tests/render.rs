@@ -161,6 +161,36 @@ fn a_network_is_opened_only_to_what_is_named() {
     }
 }
 
+/// It asks from the very address, or from the loopback for one that stands for all.
+#[test]
+fn the_host_must_be_let_in_where_a_service_listens_by_itself() {
+    let own = |address: &str, network: &str| {
+        let mut api = api();
+        api["network"] = json!([network]);
+        api["listen"] = json!({"own": [address]});
+        json!({"api": api})
+    };
+    for (address, network) in
+        [("0.0.0.0:9100", "10.0.0.0/8"), ("10.1.0.1:9100", "localhost"), ("127.0.0.1:9100", "10.0.0.0/8")]
+    {
+        let said = refusal(&own(address, network));
+        assert!(said.contains(address) && said.contains("`localhost`"), "{said}");
+    }
+    for (address, network) in [
+        ("0.0.0.0:9100", "localhost"),
+        ("[::]:9100", "localhost"),
+        ("10.1.0.1:9100", "10.0.0.0/8"),
+        ("0.0.0.0:1", "any"),
+    ] {
+        let manifest = rendered(&own(address, network)).manifest;
+        assert_eq!(manifest.services["api"].own, [address.parse().unwrap()]);
+    }
+    // Asked at its UNIX socket.
+    let mut elsewhere = own("0.0.0.0:9100", "10.0.0.0/8");
+    elsewhere["api"]["listen"]["unix"] = json!(true);
+    rendered(&elsewhere);
+}
+
 #[test]
 fn a_loosened_directive_carries_its_reason() {
     let loosened = json!({"MemoryDenyWriteExecute": {"value": "no", "reason": "a JIT"}});
@@ -221,6 +251,9 @@ fn what_cannot_be_is_refused_with_the_value_and_the_rule() {
         ("/api/listen", json!({"tcp": ["0.0.0.0:9"]}), "does not listen on UNIX sockets"),
         ("/api/after", json!(["proxy"]), "api -> proxy -> api"),
         ("/api/listen", json!({"unix": true, "tcp": ["0.0.0.0:8080"]}), "both listen on 0.0.0.0:8080"),
+        ("/api/listen", json!({"unix": true, "tls": ["127.0.0.1:8080"]}), "\"api\" (at 127.0.0.1:8080)"),
+        ("/api/listen", json!({"unix": true, "own": ["0.0.0.0:9"]}), "says in `network` whom it talks with"),
+        ("/api/listen", json!({"tls": ["0.0.0.0:9"]}), "health is not asked by TLS; add listen.unix"),
     ] {
         let message = refusal(&with(pointer, value));
         assert!(message.contains(expected), "{pointer}: {message}");

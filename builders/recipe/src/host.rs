@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_closure::{CredentialName, DnsName, Inherit, Ready, Replace, SecretName, StateName, StopSignal};
+use cairn_closure::{CredentialName, DnsName, Inherit, Ready, Replace, SecretName, StateName, StopSignal, collide};
 use cairn_formats::Platform;
 use serde::Deserialize;
 
@@ -271,7 +271,7 @@ impl HostDefinition {
                 return fail("ssh.address".into(), format!("`{}` is not a host name or address", ssh.address), "");
             }
         }
-        let mut addresses: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+        let mut addresses: Vec<(SocketAddr, &str)> = Vec::new();
         for (name, service) in &self.services {
             let at = |key: &str| format!("services.{name}.{key}");
             let plain = name.len() <= 32
@@ -301,10 +301,17 @@ impl HostDefinition {
                     "add listen = { unix = true }",
                 );
             }
-            for address in service.listen.addresses() {
-                if let Some(other) = addresses.insert(*address, name) {
-                    return fail(at("listen.tcp"), format!("{address} is taken by service `{other}`"), "");
+            let listen = &service.listen;
+            let lists = [("tcp", &listen.tcp), ("tls", &listen.tls), ("own", &listen.own)];
+            for (key, address) in lists.iter().flat_map(|(key, list)| list.iter().map(move |address| (key, *address))) {
+                if let Some((taken, other)) = addresses.iter().find(|(taken, _)| collide(taken, &address)) {
+                    return fail(
+                        at(&format!("listen.{key}")),
+                        format!("{address} is taken by service `{other}`, which listens on {taken}"),
+                        "give one of them another port",
+                    );
                 }
+                addresses.push((address, name));
             }
             if let Some(health) = &service.health
                 && !health.path.starts_with('/')
@@ -404,6 +411,11 @@ upstreams = ["api"]
             ("upstreams = [\"api\"]", "upstreams = [\"apo\"]", "did you mean `api`?"),
             ("\"/health\"", "\"health\"", "`health` is not the path of a URL"),
             ("[services.proxy]", "[services.Proxy]", "`Proxy` is not a service name"),
+            (
+                "[services.api.health]",
+                "[services.web]\nimage = \"web\"\nlisten = { own = [\"127.0.0.1:8080\"] }\n[services.api.health]",
+                "services.web.listen.own: 127.0.0.1:8080 is taken by service `proxy`, which listens on 0.0.0.0:8080",
+            ),
             ("image = \"proxy\"", "imag = \"proxy\"", "did you mean `image`?"),
             ("upstreams = [\"api\"]", "names = [\"a.example\", \"a_b.example\"]", "\"a_b.example\" is not allowed"),
             ("replicas = 3", "exposure = 11", "services.api.exposure: 11 is not an exposure"),

@@ -12,6 +12,7 @@ mod host;
 mod image;
 mod service;
 mod verify;
+mod volumes;
 
 use cairn_closure::HostSpec;
 

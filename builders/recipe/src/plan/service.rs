@@ -1,14 +1,14 @@
 //! One service of a host: what its definition and its image say together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cairn_closure::{
-    self as closure, CredentialName, Kind, Read, Replace, Secret, SecretName, ServiceName, ServiceSpec, StateName,
-    StoreDir,
+    self as closure, CredentialName, Kind, Replace, Secret, SecretName, ServiceName, ServiceSpec, StoreDir,
 };
 use cairn_config::{Resolved, resolve};
 
 use super::host::{Material, config_label, fault, live_label, rootfs_label};
+use super::volumes;
 use crate::configuration::Surroundings;
 use crate::error::{DefinitionError, nearest};
 use crate::host::{KindEntry, ServiceEntry};
@@ -28,7 +28,7 @@ pub struct PlannedService {
 }
 
 /// Key, message and help of what is wrong.
-type Fault = (String, String, Option<String>);
+pub(super) type Fault = (String, String, Option<String>);
 
 pub fn plan(
     host: &Host,
@@ -215,9 +215,11 @@ fn specification(entry: &ServiceEntry, image: &Image) -> Result<ServiceSpec, Fau
         inherit: entry.listen.inherit,
     };
     let listens = listen.unix || listen.addresses().next().is_some();
-    let (state, reads) = volumes(entry, image)?;
-    let replace = entry.replace.unwrap_or(match (entry.kind, state.is_empty()) {
-        (KindEntry::Service, false) => Replace::Restart,
+    let (state, reads) = volumes::volumes(entry, image)?;
+    // Only one process can have a folder, or open an address.
+    let has_one_place = !state.is_empty() || !listen.own.is_empty();
+    let replace = entry.replace.unwrap_or(match (entry.kind, has_one_place) {
+        (KindEntry::Service, true) => Replace::Restart,
         _ => Replace::Beside,
     });
     Ok(ServiceSpec {
@@ -265,56 +267,6 @@ fn kind(entry: &ServiceEntry) -> Kind {
             Kind::Timer { calendar: entry.schedule.clone().unwrap_or_default(), at_start: entry.at_start }
         }
     }
-}
-
-/// Whose folder lies on each volume of the image: the service's own, or another's to read.
-#[allow(clippy::type_complexity)]
-fn volumes(entry: &ServiceEntry, image: &Image) -> Result<(BTreeMap<StateName, String>, Vec<Read>), Fault> {
-    let volumes = &image.definition.image.volumes;
-    let known = |key: &str, path: &String| {
-        if volumes.contains(path) {
-            return Ok(());
-        }
-        let near = nearest(path, volumes.iter().map(String::as_str));
-        let help = near.map_or_else(
-            || format!("add it to `volumes` of [image] in {}", image.file.display()),
-            |near| format!("did you mean `{near}`?"),
-        );
-        Err((key.to_owned(), format!("`{path}` is not a volume of image `{}`", image.name), Some(help)))
-    };
-    let mut reads = Vec::new();
-    let both = [("reads", &entry.reads), ("shares", &entry.shares)];
-    for (key, from, path) in both.iter().flat_map(|(key, folders)| folders.iter().map(|(f, p)| (*key, f, p))) {
-        known(key, path)?;
-        let named = |e: closure::ClosureError| (key.to_owned(), e.to_string(), None);
-        let (service, state) = from.split_once('/').unwrap_or((from, ""));
-        reads.push(Read {
-            service: ServiceName::parse(service).map_err(named)?,
-            state: StateName::parse(state).map_err(named)?,
-            path: path.clone(),
-            write: key == "shares",
-        });
-    }
-    let mut state = entry.state.clone();
-    entry.state.values().try_for_each(|path| known("state", path))?;
-    let taken: BTreeSet<&String> =
-        entry.reads.values().chain(entry.shares.values()).chain(entry.state.values()).collect();
-    for volume in volumes.iter().filter(|volume| !taken.contains(volume)) {
-        // What runs to its end keeps nothing unless it says so.
-        if entry.kind != KindEntry::Service {
-            continue;
-        }
-        let last = volume.rsplit('/').next().unwrap_or_default();
-        let named = |e: closure::ClosureError| {
-            let help = format!("name its folder: state = {{ data = \"{volume}\" }}");
-            ("state".to_owned(), e.to_string(), Some(help))
-        };
-        if state.insert(StateName::parse(last).map_err(named)?, volume.clone()).is_some() {
-            let message = format!("two volumes of image `{}` would be the state folder `{last}`", image.name);
-            return Err(("state".to_owned(), message, Some("name the folder of each in `state`".to_owned())));
-        }
-    }
-    Ok((state, reads))
 }
 
 fn millis(duration: std::time::Duration) -> closure::Millis {
