@@ -8,7 +8,7 @@ use cairn_protocol::{Endpoint, Health, ServiceStatus, StatusReport};
 use cairn_store::Store;
 
 use crate::error::Result;
-use crate::health::{self, Check, Via, http};
+use crate::health::{self, Check, Proof, Via, http};
 use crate::paths::Paths;
 use crate::systemd::UnitState;
 use crate::{activation, generations, manifests, systemd};
@@ -57,13 +57,16 @@ fn services(paths: &Paths, manifest: &Manifest) -> Result<Vec<ServiceStatus>> {
 }
 
 fn replica(check: &Check, state: &UnitState) -> ServiceStatus {
-    let (health, detail) = match (state.active.as_str(), &check.ask) {
-        ("active", Some((endpoint, health))) => match http::get(endpoint, &health.path) {
+    let (health, detail) = match (state.active.as_str(), &check.proof) {
+        ("active", Proof::Answer(endpoint, health)) => match http::get(endpoint, &health.path) {
             Ok(answer) if answer.is_healthy() => (Health::Healthy, answer.to_string()),
             Ok(answer) => (Health::Unhealthy, answer.to_string()),
             Err(e) => (Health::Unhealthy, e.to_string()),
         },
-        ("active", None) => (Health::Healthy, state.describe()),
+        ("active", Proof::Open(addresses)) => match health::connect(addresses) {
+            Ok(()) => (Health::Healthy, state.describe()),
+            Err(e) => (Health::Unhealthy, e.to_string()),
+        },
         ("activating" | "reloading", _) => (Health::Starting, state.describe()),
         _ => (Health::Unhealthy, state.describe()),
     };

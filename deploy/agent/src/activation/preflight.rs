@@ -1,10 +1,10 @@
 //! What must hold before anything on the host is touched.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use cairn_closure::{Manifest, Service, ServiceName};
+use cairn_closure::{Manifest, Service, ServiceName, UnitName, collide};
 use cairn_formats::Platform;
 use nix::sys::statvfs::statvfs;
 
@@ -112,20 +112,34 @@ fn address_in_use(plan: &Plan) -> Result<()> {
     for (name, service) in &plan.new.services {
         for socket in &service.sockets {
             let new = plan.new_sockets.contains(&socket.unit);
-            if !new || left.get(&socket.unit).is_some_and(UnitState::is_live) {
-                continue;
+            if new && !left.get(&socket.unit).is_some_and(UnitState::is_live) {
+                can_be_had(name, socket.address, Some(&socket.unit))?;
             }
-            if let Err(e) = TcpListener::bind(socket.address) {
-                return Err(Fault {
-                    message: format!("service {name} cannot have {}: {e}", socket.address),
-                    advice: Some("`ss -ltnp` on the host shows who listens there".to_owned()),
-                    service: Some(name.to_string()),
-                    unit: Some(socket.unit.to_string()),
-                    ..Fault::default()
-                }
-                .into());
-            }
+        }
+        for address in service.own.iter().filter(|address| !is_ours(plan, address)) {
+            can_be_had(name, *address, None)?;
         }
     }
     Ok(())
+}
+
+/// Whether the live closure listens there: it lets go of the address before the new one starts.
+fn is_ours(plan: &Plan, address: &SocketAddr) -> bool {
+    let live = plan.old.iter().flat_map(|old| old.services.values());
+    let mut held = live.flat_map(|service| service.sockets.iter().map(|socket| &socket.address).chain(&service.own));
+    held.any(|taken| collide(taken, address))
+}
+
+fn can_be_had(name: &ServiceName, address: SocketAddr, unit: Option<&UnitName>) -> Result<()> {
+    let Err(e) = TcpListener::bind(address) else {
+        return Ok(());
+    };
+    Err(Fault {
+        message: format!("service {name} cannot have {address}: {e}"),
+        advice: Some("`ss -ltnp` on the host shows who listens there".to_owned()),
+        service: Some(name.to_string()),
+        unit: unit.map(ToString::to_string),
+        ..Fault::default()
+    }
+    .into())
 }

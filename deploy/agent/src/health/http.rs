@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use super::Endpoint;
 
 /// No single question may take longer.
-const QUESTION: Duration = Duration::from_secs(5);
+pub(super) const QUESTION: Duration = Duration::from_secs(5);
 /// After the head of an answer: for the body, which is evidence only.
 const BODY: Duration = Duration::from_millis(200);
 const LARGEST_HEAD: usize = 64 * 1024;

@@ -3,10 +3,11 @@
 pub mod http;
 pub mod wait;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 
-use cairn_closure::{Health, Service, ServiceName, UnitName};
+use cairn_closure::{Health, Service, ServiceName, UnitName, reachable};
 
 use crate::paths::Paths;
 
@@ -22,8 +23,16 @@ pub enum Endpoint {
 pub struct Check {
     pub service: ServiceName,
     pub unit: UnitName,
-    /// Where and what to ask; without it the unit must merely stay up.
-    pub ask: Option<(Endpoint, Health)>,
+    pub proof: Proof,
+}
+
+/// What shows that a replica is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// A good answer.
+    Answer(Endpoint, Health),
+    /// The unit stays up, and each of these takes a connection.
+    Open(Vec<SocketAddr>),
 }
 
 /// By which path a UNIX socket is reached.
@@ -47,10 +56,12 @@ pub fn checks(
         Via::Instance => paths.instance_dir(name, &service.instance),
         Via::Current => paths.current_link(name),
     };
-    let endpoint = |socket: Option<&String>| match socket {
-        Some(socket) => Some(Endpoint::Unix(directory.join(socket))),
-        None => service.sockets.first().map(|socket| Endpoint::Tcp(reachable(socket.address))),
+    let answer = |socket: Option<&String>| {
+        let health = service.health.clone()?;
+        let endpoint = socket.map(|socket| Endpoint::Unix(directory.join(socket)));
+        endpoint.or_else(|| first_address(service)).map(|endpoint| Proof::Answer(endpoint, health))
     };
+    let open = || Proof::Open(service.own.iter().copied().map(reachable).collect());
     service
         .replicas
         .iter()
@@ -58,17 +69,92 @@ pub fn checks(
         .map(|replica| Check {
             service: name.clone(),
             unit: replica.unit.clone(),
-            ask: endpoint(replica.socket.as_ref()).zip(service.health.clone()),
+            proof: answer(replica.socket.as_ref()).unwrap_or_else(open),
         })
         .collect()
 }
 
-/// The address at which the host itself reaches a listener.
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
+/// What systemd holds goes first, and what speaks TLS last: it does not answer plain questions.
+fn first_address(service: &Service) -> Option<Endpoint> {
+    let held = |tls: bool| service.sockets.iter().filter(move |socket| socket.tls == tls).map(|socket| socket.address);
+    let mut all = held(false).chain(service.own.iter().copied()).chain(held(true));
+    all.next().map(|address| Endpoint::Tcp(reachable(address)))
+}
+
+/// Connects to each, and says which one does not take it.
+pub fn connect(addresses: &[SocketAddr]) -> io::Result<()> {
+    addresses.iter().try_for_each(|address| {
+        let refused = |e: io::Error| io::Error::new(e.kind(), format!("no connection to {address}: {e}"));
+        TcpStream::connect_timeout(address, http::QUESTION).map(drop).map_err(refused)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::TcpListener;
+
+    use cairn_closure::Manifest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The checks of one service, as the rendered closure has it.
+    fn proofs(listen: Value, health: bool) -> Vec<Proof> {
+        let mut service = json!({
+            "rootfs": "/nix/store/1mdqa9w1p6cmli6976v4wi0sw9r4p5pr-x", "image": "x", "command": ["/bin/x"],
+            "user": {"name": "x", "uid": 10001, "gid": 10001}, "network": ["localhost"], "listen": listen
+        });
+        if health {
+            service["health"] = json!({"path": "/up"});
+        }
+        let spec = json!({
+            "version": 1, "name": "h", "platform": "linux/amd64", "services": {"x": service},
+            "agent": "/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent"
+        });
+        let manifest: Manifest = cairn_closure::render(&serde_json::from_value(spec).unwrap()).unwrap().manifest;
+        let (name, service) = manifest.services.iter().next().unwrap();
+        let found = checks(&Paths::new(std::path::Path::new("/")), name, service, Via::Current, |_| true);
+        found.into_iter().map(|check| check.proof).collect()
+    }
+
+    #[test]
+    fn a_question_goes_where_it_is_understood() {
+        let tcp = |address: &str| Endpoint::Tcp(address.parse().unwrap());
+        let unix = Endpoint::Unix("/run/cairn/x/current/1.sock".into());
+        for (listen, expected) in [
+            (json!({"unix": true, "own": ["127.0.0.1:9"], "tcp": ["127.0.0.1:8"]}), unix),
+            (json!({"own": ["127.0.0.1:9"], "tcp": ["0.0.0.0:8"]}), tcp("127.0.0.1:8")),
+            (json!({"own": ["0.0.0.0:9", "127.0.0.1:7"]}), tcp("127.0.0.1:9")),
+            (json!({"own": ["[::]:9"], "tls": ["127.0.0.1:8"]}), tcp("[::1]:9")),
+        ] {
+            let proofs = proofs(listen.clone(), true);
+            let [Proof::Answer(endpoint, health)] = &proofs[..] else { panic!("{listen}: {proofs:?}") };
+            assert_eq!((endpoint, health.path.as_str()), (&expected, "/up"), "{listen}");
+        }
+    }
+
+    #[test]
+    fn without_a_question_each_own_address_must_be_open() {
+        let own = ["127.0.0.1:9".parse().unwrap(), "127.0.0.1:7".parse().unwrap()];
+        assert_eq!(
+            proofs(json!({"unix": true, "own": ["0.0.0.0:9", "127.0.0.1:7"]}), false),
+            [Proof::Open(own.into())]
+        );
+        // A held address is open whatever the service does.
+        assert_eq!(proofs(json!({"tcp": ["0.0.0.0:9"]}), false), [Proof::Open(Vec::new())]);
+    }
+
+    #[test]
+    fn an_address_that_nobody_listens_on_is_named() {
+        let listeners = ["127.0.0.1:0", "127.0.0.1:0"].map(|address| TcpListener::bind(address).unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        connect(&addresses).unwrap();
+        connect(&[]).unwrap();
+        let [first, second] = listeners;
+        drop(second);
+        let error = connect(&addresses).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no connection to {}: ", addresses[1])), "{error}");
+        drop(first);
+    }
 }

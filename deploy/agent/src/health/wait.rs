@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cairn_closure::UnitName;
 
-use super::{Check, http};
+use super::{Check, Proof, connect, http};
 use crate::error::{Fault, Result};
 use crate::systemd::{self, UnitState};
 
@@ -13,6 +13,8 @@ use crate::systemd::{self, UnitState};
 const LOG_LINES: u32 = 20;
 /// A service without a health check must stay up this long.
 const STAYS_UP: Duration = Duration::from_secs(1);
+/// How long it may take to open its addresses: as long as a health check may take.
+const OPENS: Duration = Duration::from_secs(30);
 /// A unit that systemd restarted this often does not come up by waiting.
 const RESTARTS: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -61,24 +63,30 @@ pub fn wait(checks: &[Check], mut healthy: impl FnMut(&Check, &str)) -> Result<(
 }
 
 fn interval(check: &Check) -> Duration {
-    check.ask.as_ref().map_or(Duration::from_millis(100), |(_, health)| health.interval.duration().max(FIRST_PAUSE))
+    match &check.proof {
+        Proof::Answer(_, health) => health.interval.duration().max(FIRST_PAUSE),
+        Proof::Open(_) => Duration::from_millis(100),
+    }
 }
 
 fn limit(check: &Check) -> Duration {
-    check.ask.as_ref().map_or(STAYS_UP * 10, |(_, health)| health.timeout.duration())
+    match &check.proof {
+        Proof::Answer(_, health) => health.timeout.duration(),
+        Proof::Open(_) => OPENS,
+    }
 }
 
 /// The healthy answer, or the other one.
 fn question(check: &Check, began: Instant) -> std::result::Result<String, String> {
-    match &check.ask {
-        Some((endpoint, health)) => match http::get(endpoint, &health.path) {
+    match &check.proof {
+        Proof::Answer(endpoint, health) => match http::get(endpoint, &health.path) {
             Ok(answer) if answer.is_healthy() => Ok(answer.to_string()),
             Ok(answer) => Err(answer.to_string()),
             Err(e) => Err(e.to_string()),
         },
         // `look` has failed it already if it did not stay up.
-        None if began.elapsed() >= STAYS_UP => Ok("active".to_owned()),
-        None => Err("not up long enough yet".to_owned()),
+        Proof::Open(_) if began.elapsed() < STAYS_UP => Err("not up long enough yet".to_owned()),
+        Proof::Open(addresses) => connect(addresses).map(|()| "active".to_owned()).map_err(|e| e.to_string()),
     }
 }
 
@@ -91,7 +99,7 @@ fn look(pending: &mut [Pending<'_>]) -> Result<()> {
             continue;
         };
         let began_with = *one.restarts.get_or_insert(state.restarts);
-        if is_hopeless(state, began_with, one.check.ask.is_none()) {
+        if is_hopeless(state, began_with, matches!(one.check.proof, Proof::Open(_))) {
             return Err(ended(one.check, state, one.last.clone()).into());
         }
     }
@@ -123,18 +131,24 @@ fn ended(check: &Check, state: &UnitState, last: Option<String>) -> Fault {
 
 fn unhealthy(one: &Pending<'_>, after: Duration) -> Fault {
     let check = one.check;
-    let path = check.ask.as_ref().map_or("", |(_, health)| &health.path);
+    let (lacks, advice) = match &check.proof {
+        Proof::Answer(_, health) => (
+            format!("gave no good answer to GET {}", health.path),
+            "look at the last answer and the unit's last lines; if it only needs longer, raise health.timeout",
+        ),
+        Proof::Open(_) => (
+            "did not open the addresses that `listen.own` names".to_owned(),
+            "look at the last answer and the unit's last lines; if it only needs longer, give it a `health` with a timeout",
+        ),
+    };
     Fault {
         message: format!(
-            "service {} did not become healthy: {} gave no good answer to GET {path} within {:.1} s",
+            "service {} did not become healthy: {} {lacks} within {:.1} s",
             check.service,
             check.unit,
             after.as_secs_f64()
         ),
-        advice: Some(
-            "look at the last answer and the unit's last lines; if it only needs longer, raise health.timeout"
-                .to_owned(),
-        ),
+        advice: Some(advice.to_owned()),
         service: Some(check.service.to_string()),
         unit: Some(check.unit.to_string()),
         log: systemd::last_lines(check.unit.as_str(), LOG_LINES),
