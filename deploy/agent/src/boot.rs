@@ -11,7 +11,8 @@ pub fn run() -> Result<()> {
     if let Some((_, closure)) = manifests::committed(paths)? {
         let manifest = manifests::of(paths, &closure)?;
         services::state::ensure(paths, &manifest)?;
-        secrets::place(paths, &manifest)?;
+        // What does not open keeps no service from its place: it starts once the secret is there.
+        let placed = secrets::place(paths, &manifest);
         for (name, service) in &manifest.services {
             services::make_directory(paths, name, &service.instance, &service.user)?;
             services::live::place(paths, &manifest, name)?;
@@ -19,6 +20,7 @@ pub fn run() -> Result<()> {
                 services::set_current(paths, name, Some(&service.instance))?;
             }
         }
+        return activation::settle_after_boot(paths).and(placed);
     }
     activation::settle_after_boot(paths)
 }

@@ -68,6 +68,14 @@ impl From<Fault> for AgentError {
 }
 
 impl AgentError {
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.advice.as_deref(),
+            _ => None,
+        }
+    }
+
     /// As the evidence of a failed step.
     pub fn into_problem(self, step: Step) -> Problem {
         let fault = match self {

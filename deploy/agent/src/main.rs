@@ -59,7 +59,10 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["revert", id] => activation::revert(&parse(id)?).map_err(failed),
         ["confirm", id] => activation::confirm(&parse(id)?, "root on the host").map_err(failed),
         ["generator", ..] => generate(&arguments[1..]),
-        ["boot"] => boot::run().map_err(failed),
+        ["boot"] => boot::run().map_err(|error| {
+            let help = error.advice().map(|advice| format!("\n  help: {advice}")).unwrap_or_default();
+            failed(format!("{error}{help}"))
+        }),
         ["version"] => {
             println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())

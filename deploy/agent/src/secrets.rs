@@ -17,13 +17,17 @@ use cairn_protocol::SealedSecret;
 use nix::mount::{MsFlags, mount};
 
 use crate::error::{AgentError, Fault, Result, file};
-use crate::files;
 use crate::paths::Paths;
+use crate::{files, manifests};
 
-/// Names of the sealed secrets that the host keeps.
+/// Names of the sealed secrets that the host keeps and can open. One that was damaged, or sealed to
+/// a key that the host had before, is not among them, so that it is sent again.
 pub fn kept(paths: &Paths) -> Vec<String> {
+    let Ok(key) = fs::read(paths.host_key()) else { return Vec::new() };
+    let opens = |file: &Path| fs::read(file).is_ok_and(|sealed| cairn_secrets::open(&sealed, &key).is_ok());
     let listed = fs::read_dir(paths.sealed_secrets()).into_iter().flatten().flatten();
-    let mut names: Vec<String> = listed.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        listed.filter(|entry| opens(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -35,7 +39,8 @@ pub fn public_key(paths: &Paths) -> Option<String> {
     Some(format!("{} {}", words.next()?, words.next()?))
 }
 
-/// Takes in sealed secrets, each of which must open here.
+/// Takes in sealed secrets, each of which must open here. Those of the live closure go into memory
+/// as well: a host that could not open them at its boot is whole again.
 pub fn keep(paths: &Paths, secrets: &[SealedSecret]) -> Result<()> {
     let folder = paths.sealed_secrets();
     if secrets.is_empty() {
@@ -43,13 +48,17 @@ pub fn keep(paths: &Paths, secrets: &[SealedSecret]) -> Result<()> {
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(file("cannot make", &folder))?;
     let key = host_key(paths)?;
+    let mut taken = BTreeSet::new();
     for sealed in secrets {
         let name = SecretName::parse(&sealed.name).map_err(|e| Fault::new(e.to_string()))?;
         let secret = Secret { name, version: sealed.version };
-        open(&secret, sealed.ciphertext.as_bytes(), &key)?;
+        open(&secret, sealed.ciphertext.as_bytes(), &key, SEALED_TO_ANOTHER)?;
         files::replace(&folder.join(secret.file_name()), sealed.ciphertext.as_bytes())?;
+        taken.insert(secret);
     }
-    Ok(())
+    let Some((_, closure)) = manifests::committed(paths)? else { return Ok(()) };
+    let live = manifests::of(paths, &closure)?;
+    place_these(paths, live.secrets().into_iter().filter(|secret| taken.contains(*secret)))
 }
 
 /// Refuses a closure whose secrets are not there or do not open. Changes nothing.
@@ -59,31 +68,29 @@ pub fn check(paths: &Paths, manifest: &Manifest) -> Result<()> {
         return Ok(());
     }
     let key = host_key(paths)?;
-    secrets.into_iter().try_for_each(|secret| open(secret, &sealed(paths, secret)?, &key).map(drop))
+    secrets.into_iter().try_for_each(|secret| open(secret, &sealed(paths, secret)?, &key, COMES_AGAIN).map(drop))
 }
 
 /// Opens the secrets of a closure into memory, beside those that are there.
 pub fn place(paths: &Paths, manifest: &Manifest) -> Result<()> {
-    let secrets = manifest.secrets();
-    if secrets.is_empty() {
+    place_these(paths, manifest.secrets())
+}
+
+/// One that does not open keeps no other from its place; the first fault is told.
+fn place_these<'a>(paths: &Paths, secrets: impl IntoIterator<Item = &'a Secret>) -> Result<()> {
+    let folder = paths.secrets();
+    let mut missing = secrets.into_iter().filter(|secret| !folder.join(secret.file_name()).exists()).peekable();
+    if missing.peek().is_none() {
         return Ok(());
     }
-    let folder = paths.secrets();
     in_memory(&folder)?;
-    let mut key = None;
-    for secret in secrets {
-        let place = folder.join(secret.file_name());
-        if place.exists() {
-            continue;
-        }
-        let key: &Vec<u8> = match &key {
-            Some(key) => key,
-            None => key.insert(host_key(paths)?),
-        };
-        let value = open(secret, &sealed(paths, secret)?, key)?;
-        write(&place, value.expose())?;
+    let key = host_key(paths)?;
+    let mut placed = Ok(());
+    for secret in missing {
+        let value = sealed(paths, secret).and_then(|sealed| open(secret, &sealed, &key, COMES_AGAIN));
+        placed = placed.and(value.and_then(|value| write(&folder.join(secret.file_name()), value.expose())));
     }
-    Ok(())
+    placed
 }
 
 /// Whole or absent: a unit that starts meanwhile must not load half a secret.
@@ -171,11 +178,73 @@ fn host_key(paths: &Paths) -> Result<Vec<u8>> {
     fs::read(&path).map_err(file("secrets need the host's SSH key; cannot read", &path))
 }
 
-fn open(secret: &Secret, ciphertext: &[u8], key: &[u8]) -> Result<cairn_secrets::SecretBytes> {
+/// What helps when a secret that arrives does not open.
+const SEALED_TO_ANOTHER: &str = "if the host's SSH key has changed, put the new one at [hosts] in secrets/secrets.toml and run `deploy secrets rekey`";
+/// What helps when a kept file does not open.
+const COMES_AGAIN: &str = "its file on the host is damaged, or the host's SSH key was replaced: `deploy switch` sends it again, sealed to the key that the host has now; an earlier version opens only with the old key";
+
+fn open(secret: &Secret, ciphertext: &[u8], key: &[u8], advice: &str) -> Result<cairn_secrets::SecretBytes> {
     cairn_secrets::open(ciphertext, key).map_err(|e| {
+        let Secret { name, version } = secret;
         AgentError::from(
-            Fault::new(format!("the host cannot open the secret `{}`, version {}: {e}", secret.name, secret.version))
-                .advice("if the host's SSH key has changed, give it to the project: `deploy secrets rekey`"),
+            Fault::new(format!("the host cannot open the secret `{name}`, version {version}: {e}")).advice(advice),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn tool(command: &mut Command) {
+        let output = command.output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Gives the host below `root` another key.
+    fn new_key(root: &TempDir) -> Paths {
+        let paths = Paths::new(root.path());
+        let key = paths.host_key();
+        fs::create_dir_all(key.parent().unwrap()).unwrap();
+        files::remove(&key).unwrap();
+        tool(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key));
+        paths
+    }
+
+    /// As the real tool seals it to the host's key.
+    fn sealed_to(paths: &Paths, name: &str) -> SealedSecret {
+        let folder = tempfile::tempdir().unwrap();
+        let (value, file) = (folder.path().join("value"), folder.path().join("file"));
+        fs::write(&value, name).unwrap();
+        let public = paths.host_key().with_extension("pub");
+        tool(Command::new("age").arg("-a").arg("-R").arg(public).arg("-o").arg(&file).arg(&value));
+        SealedSecret { name: name.to_owned(), version: 1, ciphertext: fs::read_to_string(file).unwrap() }
+    }
+
+    #[test]
+    fn what_the_host_cannot_open_is_to_come_again() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = new_key(&root);
+        let before = [sealed_to(&paths, "one"), sealed_to(&paths, "two")];
+        keep(&paths, &before).unwrap();
+        assert_eq!(kept(&paths), ["one.v1", "two.v1"]);
+
+        fs::write(paths.sealed_secrets().join("one.v1"), &before[0].ciphertext[..100]).unwrap();
+        assert_eq!(kept(&paths), ["two.v1"]);
+        new_key(&root);
+        assert!(kept(&paths).is_empty());
+        let error = keep(&paths, &before).unwrap_err();
+        assert!(error.to_string().contains("cannot open the secret `one`, version 1"), "{error}");
+        assert!(error.advice().is_some_and(|advice| advice.contains("deploy secrets rekey")), "{error}");
+
+        keep(&paths, &["one", "two"].map(|name| sealed_to(&paths, name))).unwrap();
+        assert_eq!(kept(&paths), ["one.v1", "two.v1"]);
+        fs::remove_file(paths.host_key()).unwrap();
+        assert!(kept(&paths).is_empty());
+    }
 }

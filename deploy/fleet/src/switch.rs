@@ -8,8 +8,8 @@ use std::time::Instant;
 use cairn_closure::Secret;
 use cairn_formats::StorePath;
 use cairn_protocol::{
-    ActivationId, ActivationRequest, Goal, Outcome as Ended, Request, Response, RollbackTarget, SealedSecret, Stamped,
-    SwitchEnd,
+    ActivationId, ActivationRequest, Generation, Goal, Outcome as Ended, Request, Response, RollbackTarget,
+    SealedSecret, Stamped, SwitchEnd,
 };
 use cairn_recipe::project::Host;
 use cairn_transport::{CopyProgress, Session, copy_closure};
@@ -38,6 +38,11 @@ pub enum Event<'a> {
         host: &'a str,
         bytes: u64,
         files: u64,
+    },
+    /// Sealed secrets that the host lacks are sent.
+    Secrets {
+        host: &'a str,
+        count: usize,
     },
     Activation {
         host: &'a str,
@@ -127,7 +132,9 @@ impl Fleet<'_> {
     ) -> Result<Ended, FleetError> {
         let Opened { agent, reached, mut session } = self.open(host, closure, terms.listener, course)?;
         let current = session.hello().current.clone();
-        if let Some(current) = current.filter(|g| g.closure == *closure && session.hello().host.activation.is_none()) {
+        let wanted = self.lacking(&session, closure)?;
+        let is_live = |g: &Generation| g.closure == *closure && session.hello().host.activation.is_none();
+        if let Some(current) = current.filter(|g| is_live(g) && wanted.is_empty()) {
             return Ok(Ended::Unchanged { generation: current.number });
         }
         let paths = self.store.closure(std::slice::from_ref(closure))?;
@@ -144,9 +151,11 @@ impl Fleet<'_> {
             };
             return Ok(Ended::Refused { problem });
         }
-        let secrets = self.lacking(host, &session, closure, terms)?;
+        // Before anything is sent: without them there is nothing to switch to.
+        let secrets = seal(host, &session, &wanted, terms)?;
         self.send(host, &mut session, &paths, terms.listener, course)?;
         if !secrets.is_empty() {
+            (terms.listener)(Event::Secrets { host: &host.name, count: secrets.len() });
             match session.request(&Request::KeepSecrets { secrets }, &mut |_| ())? {
                 Response::Kept => {}
                 other => return Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
@@ -162,25 +171,11 @@ impl Fleet<'_> {
         self.activate(host, &reached, &agent, session, &request, terms.listener)
     }
 
-    /// The closure's secrets that the host does not keep yet, sealed to it. Before anything is
-    /// sent: without them there is nothing to switch to.
-    fn lacking(
-        &self,
-        host: &Host,
-        session: &Session,
-        closure: &StorePath,
-        terms: Terms,
-    ) -> Result<Vec<SealedSecret>, FleetError> {
+    /// The closure's secrets that the host does not keep, or cannot open.
+    fn lacking(&self, session: &Session, closure: &StorePath) -> Result<Vec<Secret>, FleetError> {
         let wanted = manifest_of(self.store, closure)?;
-        let hello = session.hello();
-        let lacks = |secret: &&Secret| !hello.secrets.contains(&secret.file_name());
-        let lacking: Vec<Secret> = wanted.secrets().into_iter().filter(lacks).cloned().collect();
-        if lacking.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(seal) = terms.seal else { return Ok(Vec::new()) };
-        seal(host, hello.host_key.as_deref(), &lacking)
-            .map_err(|message| FleetError::Secrets { host: host.name.clone(), message })
+        let kept = &session.hello().secrets;
+        Ok(wanted.secrets().into_iter().filter(|secret| !kept.contains(&secret.file_name())).cloned().collect())
     }
 
     /// A session with the agent of `closure`, on a host that is started if it is a machine.
@@ -261,6 +256,15 @@ impl Fleet<'_> {
             Response::Switch { id, end } => Ok((id, end)),
             other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
         }
+    }
+}
+
+/// Encrypted so that the host alone can read them.
+fn seal(host: &Host, session: &Session, secrets: &[Secret], terms: Terms) -> Result<Vec<SealedSecret>, FleetError> {
+    match terms.seal {
+        Some(seal) if !secrets.is_empty() => seal(host, session.hello().host_key.as_deref(), secrets)
+            .map_err(|message| FleetError::Secrets { host: host.name.clone(), message }),
+        _ => Ok(Vec::new()),
     }
 }
 

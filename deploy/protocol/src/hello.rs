@@ -31,7 +31,7 @@ pub struct Hello {
     /// generations need. The current generation's come first.
     pub valid: Vec<StorePath>,
     pub all_valid: bool,
-    /// Sealed secrets that the host keeps, as `NAME.vVERSION`.
+    /// Sealed secrets that the host keeps and can open, as `NAME.vVERSION`.
     #[serde(default)]
     pub secrets: Vec<String>,
     /// The host's public key, which secrets are sealed to: `ssh-ed25519 AAAA…`.

@@ -31,6 +31,8 @@ fn describe<'a>(event: &'a Event) -> Option<(&'a str, String)> {
         Event::Connected { host, bootstrapped: true } => (host, "connected, agent sent along".to_owned()),
         Event::Connected { .. } | Event::Copying { .. } => return None,
         Event::Copied { host, bytes, files } => (host, format!("copied {files} files, {} sent", size(*bytes))),
+        Event::Secrets { host, count: 1 } => (host, "1 secret sent, sealed to the host".to_owned()),
+        Event::Secrets { host, count } => (host, format!("{count} secrets sent, each sealed to the host")),
         Event::Activation { host, line } => (host, activation(&line.event)?),
     })
 }
