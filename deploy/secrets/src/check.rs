@@ -1,6 +1,10 @@
 //! Everything that is wrong with a vault, at once.
+//!
+//! A vault that nobody has begun with (no operator, no committed value) is as a clean clone has it:
+//! a value that is to be made is missing then because nobody has run `deploy secrets init`, which is
+//! said and is no fault. One that must be typed is missing all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -39,6 +43,14 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a check finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    pub faults: Vec<Fault>,
+    /// What is still to be done, and is not wrong.
+    pub notes: Vec<String>,
+}
+
 /// How a secret's file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -59,15 +71,49 @@ pub(crate) fn is_for_machines_only(entry: &Entry, hosts: &[ProjectHost]) -> bool
 impl Vault {
     /// Checks files against the index and the index against the project's hosts. With an identity,
     /// every file that it can open is decrypted.
-    pub fn check(&self, hosts: &[ProjectHost], identities: &Identities) -> Result<Vec<Fault>> {
+    pub fn check(&self, hosts: &[ProjectHost], identities: &Identities) -> Result<Findings> {
         let mut faults = Vec::new();
+        let begun = self.has_begun();
         for (name, entry) in &self.index().secrets {
             self.check_patterns(name, entry, hosts, &mut faults);
-            self.check_file(name, entry, hosts, identities, &mut faults)?;
+            if begun || entry.generate.is_none() {
+                self.check_file(name, entry, hosts, identities, &mut faults)?;
+            }
+        }
+        if begun && self.index().operators.is_empty() {
+            faults.push(Fault {
+                file: self.index_file(),
+                problem: "there are no operators, so nobody can change a secret".into(),
+                help: "run `deploy secrets init`".into(),
+            });
         }
         self.check_keys(hosts, &mut faults);
         self.check_folder(&mut faults)?;
-        Ok(faults)
+        let notes = if begun { Vec::new() } else { self.still_to_do(hosts) };
+        Ok(Findings { faults, notes })
+    }
+
+    /// Whether there is an operator, or a value that once was somebody's.
+    fn has_begun(&self) -> bool {
+        let mut secrets = self.index().secrets.iter();
+        !self.index().operators.is_empty()
+            || secrets.any(|(name, entry)| entry.version > 0 || self.file(name).symlink_metadata().is_ok())
+    }
+
+    /// What a clean clone is told.
+    fn still_to_do(&self, hosts: &[ProjectHost]) -> Vec<String> {
+        let mut waiting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, entry) in self.index().secrets.iter().filter(|(_, entry)| entry.generate.is_some()) {
+            for host in hosts.iter().filter(|host| !host.is_machine && entry.allows(&host.name)) {
+                waiting.entry(&host.name).or_default().push(name.as_str());
+            }
+        }
+        let each = "there are no operators and no committed values: each computer makes those for its own machines";
+        let mut notes = vec![each.to_owned()];
+        notes.extend(waiting.iter().map(|(host, names)| {
+            format!("{host} needs {}: `deploy secrets init` makes them, before its first switch", names.join(", "))
+        }));
+        notes
     }
 
     pub fn state(&self, name: &SecretName, hosts: &[ProjectHost]) -> Result<State> {
@@ -104,7 +150,8 @@ impl Vault {
         let Some(ciphertext) = self.ciphertext(name)? else {
             if !is_for_machines_only(entry, hosts) {
                 let flag = if entry.generate.is_some() { " --generate" } else { "" };
-                add(format!("secret `{name}` has no value"), format!("run `deploy secrets set {name}{flag}`"));
+                let first = if self.index().operators.is_empty() { "`deploy secrets init`, then " } else { "" };
+                add(format!("secret `{name}` has no value"), format!("run {first}`deploy secrets set {name}{flag}`"));
             }
             return Ok(());
         };
@@ -142,9 +189,6 @@ impl Vault {
         let mut add = |problem: String, help: &str| {
             faults.push(Fault { file: self.index_file(), problem, help: help.to_owned() });
         };
-        if self.index().operators.is_empty() {
-            add("there are no operators, so nobody can change a secret".into(), "run `deploy secrets init`");
-        }
         for (name, key) in &self.index().hosts {
             let Some(host) = hosts.iter().find(|host| host.name == *name) else {
                 let help = "take it out and run `deploy secrets rekey`";

@@ -67,7 +67,7 @@ mod vault;
 
 #[cfg(feature = "vault")]
 pub use self::{
-    check::{Fault, ProjectHost, State},
+    check::{Fault, Findings, ProjectHost, State},
     editor::edit,
     error::{Result, SecretsError},
     generate::Generator,

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-use cairn_secrets::{Identities, ProjectHost, State, Vault, init};
+use cairn_secrets::{Findings, Identities, ProjectHost, State, Vault, init};
 use common::{Project, given, name};
 
 fn host(name: &str) -> ProjectHost {
@@ -28,11 +28,51 @@ fn a_sound_vault_has_no_faults_with_or_without_an_identity() {
     vault.set(&name("a"), given("x"), &[]).unwrap();
     fs::write(project.path("secrets/README.md"), "").unwrap();
     let hosts = [host("web-1"), machine("local")];
-    assert_eq!(vault.check(&hosts, &alice.identities()).unwrap(), []);
-    assert_eq!(vault.check(&hosts, &Identities::none()).unwrap(), []);
+    assert_eq!(vault.check(&hosts, &alice.identities()).unwrap(), Findings::default());
+    assert_eq!(vault.check(&hosts, &Identities::none()).unwrap(), Findings::default());
     assert_eq!(vault.state(&name("a"), &hosts).unwrap(), State::UpToDate);
     assert_eq!(vault.state(&name("b"), &hosts).unwrap(), State::PerComputer);
     assert_eq!(vault.state(&name("b"), &[host("local")]).unwrap(), State::NoValue);
+}
+
+/// A clean clone: whoever looks at it has done nothing wrong.
+#[test]
+fn a_vault_that_nobody_has_begun_with_has_no_faults_but_values_that_must_be_typed() {
+    let made = "[secrets.made]\nhosts = [\"*\"]\ngenerate = \"hex:16\"\n";
+    let project = Project::new();
+    let check = |text: &str, hosts: &[ProjectHost]| project.index(text).check(hosts, &Identities::none()).unwrap();
+    let problems = |found: &Findings| found.faults.iter().map(|f| f.problem.clone()).collect::<Vec<_>>();
+
+    let found = check(made, &[machine("local")]);
+    assert_eq!((found.faults, found.notes.len()), (vec![], 1), "{:?}", found.notes);
+    let found = check(made, &[machine("local"), host("web")]);
+    assert_eq!(found.faults, []);
+    assert!(found.notes[1].contains("web needs made: `deploy secrets init`"), "{:?}", found.notes);
+
+    // Nobody can make what must be typed, and a name that matches nothing is wrong from the start.
+    let found = check(&format!("{made}[secrets.typed]\nhosts = [\"local\"]\n"), &[machine("local")]);
+    assert_eq!(problems(&found), ["secret `typed` has no value"]);
+    let found = check(&made.replace('*', "locol"), &[machine("local")]);
+    assert!(problems(&found)[0].contains("`locol` matches no host"), "{found:?}");
+
+    // Values that once were somebody's, and nobody's now.
+    let found = check(&format!("{made}version = 1\n"), &[host("web")]);
+    assert_eq!(
+        problems(&found),
+        ["secret `made` has no value", "there are no operators, so nobody can change a secret"]
+    );
+    let alice = project.operator("alice");
+    let operators = format!("[operators]\nalice = \"{}\"\n", alice.public);
+    let found = check(&format!("{operators}{made}"), &[host("web")]);
+    assert_eq!((problems(&found), found.notes), (vec!["secret `made` has no value".to_owned()], vec![]));
+    project.vault().set(&name("made"), cairn_secrets::NewValue::Generated(None), &[]).unwrap();
+    let orphaned = project.edit_index(&operators, "");
+    let found = orphaned.check(&[host("web")], &Identities::none()).unwrap();
+    let told = problems(&found);
+    assert!(
+        told.iter().any(|p| p.contains("no operators")) && told.iter().any(|p| p.contains("exactly those")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -70,7 +110,7 @@ fn every_kind_of_fault_is_told_in_one_run() {
     let vault = project.edit_index("[secrets.stale]\nhosts = [\"web\"]", "[secrets.stale]\nhosts = []");
 
     let pinned = ProjectHost { pinned_key: Some(project.host("other").public.to_string()), ..host("web") };
-    let faults = vault.check(&[pinned], &alice.identities()).unwrap();
+    let faults = vault.check(&[pinned], &alice.identities()).unwrap().faults;
     let told: Vec<(String, &str)> = faults
         .iter()
         .map(|f| (f.file.file_name().unwrap().to_string_lossy().into_owned(), f.problem.as_str()))

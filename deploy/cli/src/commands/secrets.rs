@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use cairn_recipe::Project;
 use cairn_secrets::{
-    Fault, Generator, HostPattern, Identities, LocalVault, NewValue, ProjectHost, SecretBytes, SecretName, Vault,
+    Fault, Findings, Generator, HostPattern, Identities, LocalVault, NewValue, ProjectHost, SecretBytes, SecretName,
+    Vault,
 };
 
 use crate::arguments::{SecretsAction, SecretsOptions};
@@ -154,10 +155,12 @@ impl Secrets<'_> {
         }
         let vault = self.vault()?;
         let identities = self.identities()?;
-        faults.extend(vault.check(&hosts, &identities)?);
-        let report = report::Check::of(&faults, vault.index().secrets.len(), !identities.is_empty());
+        let mut found = vault.check(&hosts, &identities)?;
+        faults.append(&mut found.faults);
+        let found = Findings { faults, ..found };
+        let report = report::Check::of(&found, vault.index().secrets.len(), !identities.is_empty());
         self.context.display.result(&report, || report.text())?;
-        Ok(u8::from(!faults.is_empty()))
+        Ok(u8::from(!found.faults.is_empty()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `deploy secrets` prints. There is no value in any of it but [`Show`].
 
-use cairn_secrets::{Fault, Initialised, ProjectHost, Rekeyed, SecretName, State, Vault};
+use cairn_secrets::{Findings, Initialised, ProjectHost, Rekeyed, SecretName, State, Vault};
 use serde::Serialize;
 
 use crate::display::table;
@@ -173,6 +173,8 @@ pub struct Check {
     /// Whether an identity was there, so that files were decrypted.
     decrypted: bool,
     faults: Vec<FaultEntry>,
+    /// What is still to be done, and is not wrong.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -183,23 +185,27 @@ struct FaultEntry {
 }
 
 impl Check {
-    pub fn of(faults: &[Fault], secrets: usize, decrypted: bool) -> Self {
-        let faults = faults.iter().map(|fault| FaultEntry {
+    pub fn of(found: &Findings, secrets: usize, decrypted: bool) -> Self {
+        let faults = found.faults.iter().map(|fault| FaultEntry {
             file: fault.file.display().to_string(),
             problem: fault.problem.clone(),
             help: fault.help.clone(),
         });
-        Self { secrets, decrypted, faults: faults.collect() }
+        Self { secrets, decrypted, faults: faults.collect(), notes: found.notes.clone() }
     }
 
     pub fn text(&self) -> String {
-        if self.faults.is_empty() {
-            let how = if self.decrypted { "" } else { " (nothing was decrypted: there is no identity)" };
+        let faults = self.faults.iter().map(|f| format!("{}: {}\n  help: {}", f.file, f.problem, f.help));
+        let mut lines: Vec<String> = faults.collect();
+        if lines.is_empty() {
+            // Where nothing has begun there is nothing to decrypt.
+            let untried = !self.decrypted && self.notes.is_empty();
+            let how = if untried { " (nothing was decrypted: there is no identity)" } else { "" };
             let plural = if self.secrets == 1 { "" } else { "s" };
-            return format!("{} secret{plural}, no faults{how}", self.secrets);
+            lines.push(format!("{} secret{plural}, no faults{how}", self.secrets));
         }
-        let lines = self.faults.iter().map(|f| format!("{}: {}\n  help: {}", f.file, f.problem, f.help));
-        lines.collect::<Vec<_>>().join("\n")
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.join("\n")
     }
 }
 
