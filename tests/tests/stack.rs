@@ -1,20 +1,11 @@
 //! The application stack on one real host: what must hold for its data, its secrets and its tasks.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cairn_tests::database::sql;
 use cairn_tests::project::Machine;
-use cairn_tests::{Project, http};
-
-/// PostgreSQL, as its own user on the host, by a shell within the service's mounts.
-fn sql(machine: &Machine, statement: &str) -> String {
-    let line = format!(
-        "pid=$(systemctl show --property=MainPID --value 'cairn-postgres-*.service' | grep -v '^0$' | head -n 1); \
-         nsenter -t \"$pid\" -m -S 10003 -G 10003 /usr/lib/postgresql/15/bin/psql -h /run/cairn/self -U postgres \
-         -d spirit -Atc \"{statement}\""
-    );
-    machine.ssh(&line).ok().stdout.trim().to_owned()
-}
+use cairn_tests::{Project, eventually, http, run, tool};
 
 /// The units of a service that run, in which its instance stands.
 fn units(machine: &Machine, service: &str) -> String {
@@ -24,15 +15,6 @@ fn units(machine: &Machine, service: &str) -> String {
         ))
         .ok()
         .stdout
-}
-
-#[track_caller]
-fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + limit;
-    while !holds() {
-        assert!(Instant::now() < end, "not within {limit:?}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 #[test]
@@ -84,31 +66,32 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     assert!(!back.stderr.contains("migrate: running"), "a task ran on the way back");
     project.deploy(&["rollback", host, "--to", "3", "--yes"]).ok();
 
-    // Killed in the middle of writing: what was acknowledged is there.
-    sql(&machine, "create table acknowledged (n int)");
-    for n in 1..=20 {
-        sql(&machine, &format!("insert into acknowledged values ({n})"));
-    }
-    machine.ssh("systemctl kill --kill-whom=all --signal=KILL 'cairn-postgres-*.service' 'cairn-redis-*.service'").ok();
-    eventually(Duration::from_secs(60), || http::get(&format!("{url}/ready")).is_some_and(|a| a.status == 200));
-    assert_eq!(sql(&machine, "select count(*) from acknowledged"), "20");
+    // A migration that fails half way stops the switch before any traffic has moved, and nothing of
+    // it is in the database.
+    let revision = project.path("images/api/app/spirit/migrations/versions/0003_half.py");
+    fs::write(&revision, HALF_WAY).expect("a writable project");
+    project.deploy(&["switch", host, "--yes"]).fails(3, &["migrate failed", "no_such_column", "back on generation 3"]);
+    fs::remove_file(&revision).expect("the revision just written");
+    assert_eq!(sql(&machine, "select version_num, to_regclass('half') is null from alembic_version"), "0002|t");
+    assert_eq!(units(&machine, "api"), api, "the API was touched");
 
-    // A task that fails stops the switch before any traffic has moved.
-    let files = [definition.as_str(), "services/migrate.toml", "services/smoke.toml"];
+    let files = [definition.as_str(), "services/smoke.toml", "services/redis.toml", "secrets/secrets.toml"];
     let good = files.map(|file| fs::read_to_string(project.path(file)).expect("a definition"));
     let restore = || {
         for (file, text) in files.iter().zip(&good) {
             fs::write(project.path(file), text).expect("a writable project");
         }
     };
-    let migrate = "\"-m\", \"alembic\", \"-c\", \"/app/alembic.ini\", \"upgrade\", \"head\"";
-    project.edit("services/migrate.toml", migrate, "\"-c\", \"print('half way', flush=True); raise SystemExit(3)\"");
-    project.edit(&definition, "WEB_CONCURRENCY = 1", "WEB_CONCURRENCY = 2");
-    project.deploy(&["switch", host, "--yes"]).fails(3, &["migrate failed", "half way", "back on generation 3"]);
-    assert_eq!(units(&machine, "api"), api, "the API was touched");
+
+    // A secret that is declared and has no value: nothing is sent.
+    project.edit("services/redis.toml", "credentials = {", "credentials = { smtp-password = \"smtp-password\",");
+    let index = format!("{}\n[secrets.smtp-password]\nhosts = [\"{host}\"]\n", good[3]);
+    fs::write(project.path("secrets/secrets.toml"), index).expect("a writable project");
+    let said = ["secret `smtp-password` has no value", "deploy secrets set smtp-password"];
+    project.deploy(&["switch", host, "--yes"]).fails(1, &said);
     restore();
 
-    // So does a check, when traffic has moved already.
+    // A check that fails stops the switch when traffic has moved already.
     project.edit(
         "services/smoke.toml",
         "\"-m\", \"smoke\", \"--url\"",
@@ -128,11 +111,58 @@ fn the_stack_keeps_its_data_its_secrets_and_its_word() {
     assert_ne!(units(&machine, "api"), api);
     assert_eq!(machine.ssh("ls /run/cairn/secrets | grep -c '^redis-password'").ok().stdout.trim(), "1");
 
-    // After a power cut all of it comes up, secrets too.
+    // Of two secrets the host keeps what it cannot open: one file is cut off, the other is sealed to
+    // a key that the host had before. Nothing earlier can be gone back to, and what runs goes on.
+    let foreign = sealed_to_somebody_else();
+    let damage = format!(
+        "cd /nix/var/cairn/secrets && for f in redis-password.v*; do truncate -s 100 $f; done && \
+         for f in jwt-secret.v*; do cat > $f <<'END'\n{foreign}END\ndone"
+    );
+    machine.ssh(&damage).ok();
+    let said =
+        ["the host cannot open the secret `jwt-secret`", "SSH key was replaced", "`deploy switch` sends it again"];
+    project.deploy(&["rollback", host, "--yes"]).fails(1, &said);
+    http::eventually(&format!("{url}/ready"), 200, 10);
+
+    // After a power cut all else comes up, and the journal says what to do; that does it.
     machine.machines().poweroff_hard(host).expect("a machine to switch off");
     project.deploy(&["machine", "start", host]).ok();
+    eventually(Duration::from_secs(60), || machine.ssh("systemctl is-active cairn-postgres-*.service").code == 0);
+    let boot = machine.ssh("journalctl --no-pager -b -u cairn-boot.service").ok().stdout;
+    assert!(boot.contains("cannot open the secret `jwt-secret`") && boot.contains("deploy switch"), "{boot}");
+    assert_eq!(machine.ssh("ls /run/cairn/secrets").ok().stdout.lines().count(), 3);
+    let healed = project.deploy(&["switch", host, "--yes"]).ok();
+    let told = format!("{}{}", healed.stderr, healed.stdout);
+    assert!(told.contains("2 secrets sent") && told.contains("unchanged"), "{told}");
     http::eventually(&format!("{}/ready", machine.url("proxy")), 200, 90);
     assert_eq!(sql(&machine, "select count(*) from witness"), "1000");
+}
+
+/// Makes a table, fills it, and cannot go on.
+const HALF_WAY: &str = r#"
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table("half", sa.Column("n", sa.Integer))
+    op.execute("INSERT INTO half VALUES (1)")
+    op.execute("SELECT no_such_column FROM half")
+"#;
+
+fn sealed_to_somebody_else() -> String {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (key, value) = (dir.path().join("key"), dir.path().join("value"));
+    let key = key.to_str().expect("a plain path");
+    tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+    fs::write(&value, "somebody else's").expect("a file");
+    let public = format!("{key}.pub");
+    tool("age", ["-a", "-R", &public, value.to_str().expect("a plain path")])
 }
 
 /// Looks for every value in all the places where none may be.
@@ -153,8 +183,7 @@ fn no_secret_is_anywhere_else(project: &Project, machine: &Machine, shown: &str)
     assert_eq!(looked.stdout.trim(), "5", "a value was found, or the search finds nothing: {}", looked.stdout);
     for value in &values {
         assert!(!shown.contains(value), "the switch showed a value");
-        let here =
-            cairn_tests::run(std::process::Command::new("grep").args(["-rlF", "--", value]).arg(project.path("")));
+        let here = run(std::process::Command::new("grep").args(["-rlF", "--", value]).arg(project.path("")));
         assert_eq!(here.stdout, "", "a value lies in the project in clear");
     }
 }
@@ -202,11 +231,20 @@ fn mistakes_in_the_configuration_are_all_told_at_once() {
 }
 
 #[test]
-fn two_services_cannot_have_one_address_or_one_user() {
+fn what_one_service_has_no_other_can_have() {
     let project = Project::with_shared_store();
     project.edit("hosts/local.toml", "tls = [\"0.0.0.0:8443\"]", "tls = [\"0.0.0.0:8080\"]");
     project.deploy(&["build", "hosts.local"]).fails(1, &["0.0.0.0:8080"]);
-    project.edit("hosts/local.toml", "tls = [\"0.0.0.0:8080\"]", "tls = [\"0.0.0.0:8443\"]");
+    project.edit("hosts/local.toml", "tls = [\"0.0.0.0:8080\"]", "tls = [\"127.0.0.1:8080\"]");
+    project.deploy(&["build", "hosts.local"]).fails(
+        1,
+        &["services.proxy.listen.tls", "127.0.0.1:8080 is taken by service `proxy`, which listens on 0.0.0.0"],
+    );
+    project.edit("hosts/local.toml", "tls = [\"127.0.0.1:8080\"]", "tls = [\"0.0.0.0:8443\"]");
+    let folders = "state = { one = \"/var/lib/redis\", two = \"/var/lib/redis\" }";
+    project.edit("services/redis.toml", "drain =", &format!("{folders}\ndrain ="));
+    project.deploy(&["build", "hosts.local"]).fails(1, &["`/var/lib/redis` would be both `one` and `two`"]);
+    project.edit("services/redis.toml", &format!("{folders}\n"), "");
     project.edit("images/redis/image.toml", "uid = 10004", "uid = 10003");
     project.deploy(&["build", "hosts.local"]).fails(1, &["postgres", "redis", "10003"]);
 }
@@ -228,6 +266,11 @@ fn production_builds_from_what_all_fleets_share() {
     assert_eq!(variable("JWT_SECRET")["secret"], true);
     assert_eq!(variable("ACCESS_TOKEN_TTL")["origin"], "default");
     assert!(variables.len() >= 50);
+
+    // Nobody has begun with its secrets: that is said, and is no fault.
+    let checked = project.deploy(&["secrets", "check"]).ok().stdout;
+    assert!(checked.contains("no faults\nnote: there are no operators"), "{checked}");
+    assert!(checked.contains("production-web-2 needs jwt-secret, postgres-password, redis-password"), "{checked}");
 
     let template = project.deploy(&["config", "template", "api"]).ok().stdout;
     assert!(template.contains("# DATABASE_POOL_SIZE") || template.contains("#DATABASE_POOL_SIZE"), "{template}");

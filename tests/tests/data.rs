@@ -1,0 +1,150 @@
+//! What can happen to a host's data and its services' places: whatever was acknowledged is there
+//! afterwards, and an error says what to do.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cairn_tests::database::{CLIENTS, psql, redis, sql};
+use cairn_tests::project::Machine;
+use cairn_tests::{Project, http};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_a_full_disk_and_bad_settings() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-data");
+    let host = machine.name;
+    project.deploy(&["machine", "start", host]).ok();
+    places_that_somebody_else_has(&project, &machine);
+
+    // All state is on a small disk of its own.
+    machine.ssh("mount -t tmpfs -o size=256m,mode=0755 tmpfs /var/lib/cairn/state").ok();
+    project.deploy(&["switch", host, "--yes"]).ok();
+    let url = machine.url("proxy");
+    http::eventually(&format!("{url}/ready"), 200, 30);
+
+    killed_under_load(&machine, &url);
+    a_full_disk(&machine, &url);
+    settings_that_postgres_refuses(&project, &machine, &url);
+}
+
+/// A port, a user id and a folder that belong to others on the host.
+fn places_that_somebody_else_has(project: &Project, machine: &Machine) {
+    let switch = || project.deploy(&["switch", machine.name, "--yes"]);
+    machine.ssh("systemd-run --quiet --unit=squatter systemd-socket-activate --listen=8080 /bin/cat").ok();
+    eventually(Duration::from_secs(10), || machine.ssh("ss -ltn | grep -q ':8080 '").code == 0);
+    switch().fails(1, &["service proxy cannot have 0.0.0.0:8080", "in use", "ss -ltnp"]);
+    machine.ssh("systemctl stop squatter && useradd --uid 10003 alice").ok();
+    switch().fails(1, &["the user id 10003 belongs to \"alice\"", "give the image's user another user id"]);
+    machine.ssh("userdel alice && cd /var/lib && mkdir -p cairn/state/redis/redis && cd cairn/state/redis").ok();
+    machine.ssh("cd /var/lib/cairn/state/redis && touch redis/data && chown -R 12345:12345 redis").ok();
+    switch()
+        .fails(3, &["belongs to user 12345, and the service runs as user 10004", "chown -R", "back on no generation"]);
+    assert_eq!(machine.ssh("stat -c %u /var/lib/cairn/state/redis/redis/data").ok().stdout.trim(), "12345");
+}
+
+/// Clients write as fast as they can, and note what was acknowledged.
+const LOAD: &str = r#"
+for n in 1 2 3 4; do
+    seq -f 'insert into acknowledged values (%.0f) returning n;' ${n}000000 ${n}999999 | psql > /run/acked.$n 2>/dev/null &
+    writers="$writers $!"
+done
+seq -f 'eval "redis.call([[set]], KEYS[1], 1) return KEYS[1]" 1 load:%.0f' 1 9999999 | redis > /run/acked.redis 2>/dev/null &
+redis=$!
+echo $redis > /run/writer
+wait $writers
+"#;
+
+fn killed_under_load(machine: &Machine, url: &str) {
+    sql(machine, "create table acknowledged (n int)");
+    machine.ssh(&format!("cat > /run/load <<'END'\n{CLIENTS}{LOAD}END")).ok();
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| machine.ssh("timeout 60 sh /run/load"));
+        let busy = "test $(cat /run/acked.[1-4] | wc -l) -gt 500 && test $(wc -l < /run/acked.redis) -gt 500";
+        eventually(Duration::from_secs(30), || machine.ssh(busy).code == 0);
+        let kill = "systemctl kill --kill-whom=all --signal=KILL 'cairn-postgres-*.service' 'cairn-redis-*.service'";
+        machine.ssh(kill).ok();
+        load.join().expect("no panic").ok();
+    });
+    http::eventually(&format!("{url}/ready"), 200, 60);
+    // The client of Redis connects again by itself.
+    machine.ssh("kill $(cat /run/writer)").ok();
+
+    let lines = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let acknowledged = lines(machine.ssh("cat /run/acked.[1-4]").ok().stdout);
+    let stored = lines(sql(machine, "select n from acknowledged"));
+    assert!(acknowledged.len() > 500, "{}", acknowledged.len());
+    assert_eq!(acknowledged.difference(&stored).count(), 0, "PostgreSQL lost rows");
+    let acknowledged = lines(machine.ssh("grep ^load: /run/acked.redis").ok().stdout);
+    let stored = lines(redis(machine, "--scan --pattern 'load:*'"));
+    assert!(acknowledged.len() > 500, "{}", acknowledged.len());
+    assert_eq!(acknowledged.difference(&stored).count(), 0, "Redis lost keys");
+}
+
+fn a_full_disk(machine: &Machine, url: &str) {
+    let register = |name: &str| {
+        let email = format!("{name}@example.com");
+        let document = json!({"email": email, "name": name, "password": PASSWORD});
+        http::post(&format!("{url}/api/v1/auth/register"), &document).expect("an answer")
+    };
+    assert_eq!(register("before").status, 201);
+    sql(machine, "truncate acknowledged");
+    machine
+        .ssh("dd if=/dev/zero of=/var/lib/cairn/state/fill bs=64k 2>/dev/null; test -s /var/lib/cairn/state/fill")
+        .ok();
+
+    // Each row lies in a file of the log that is yet to be made.
+    let insert = |n: &usize| psql(machine, &format!("insert into acknowledged values ({n}); select pg_switch_wal()"));
+    let written = (1..50).take_while(|n| insert(n).code == 0).count();
+    assert!(written < 49, "the disk did not fill up");
+    redis(machine, "eval \"return redis.call('set', KEYS[1], string.rep('x', 1000000))\" 1 large");
+    let refused = redis(machine, "set small 1");
+    assert!(refused.contains("No space left on device"), "{refused}");
+
+    // No answer says that something was done. What is alive says so, and no more.
+    eventually(Duration::from_secs(30), || register("full").status == 503);
+    let answer = register("full");
+    assert_eq!((answer.status, &answer.json()["detail"]), (503, &Value::from("the database is away; try again")));
+    let ready = http::eventually(&format!("{url}/ready"), 503, 10).json();
+    assert_eq!(ready["checks"]["database"]["ok"], false, "{ready}");
+    assert_eq!(ready["checks"]["redis"]["ok"], false, "{ready}");
+    http::eventually(&format!("{url}/health"), 200, 10);
+
+    // With space it goes on by itself.
+    machine.ssh("rm /var/lib/cairn/state/fill").ok();
+    http::eventually(&format!("{url}/ready"), 200, 60);
+    let rows: usize = sql(machine, "select count(*) from acknowledged").parse().expect("a number");
+    assert!(rows >= written, "{rows} of {written} acknowledged rows");
+    assert_eq!(redis(machine, "strlen large"), "1000000");
+    let login = json!({"email": "before@example.com", "password": PASSWORD});
+    assert_eq!(http::post(&format!("{url}/api/v1/auth/login"), &login).expect("an answer").status, 200);
+    assert_eq!(register("after").status, 201);
+}
+
+/// The old version had to stop for the new one, which does not come up: it is started again.
+fn settings_that_postgres_refuses(project: &Project, machine: &Machine, url: &str) {
+    let rows = sql(machine, "select count(*) from acknowledged");
+    project.edit(
+        "services/postgres.toml",
+        "[services.postgres.limits]",
+        "[services.postgres.settings.memory]\nshared_buffers = \"9000GB\"\n\n[services.postgres.limits]",
+    );
+    let said =
+        ["cairn-postgres-", "does not start", "outside the valid range", "shared_buffers", "back on generation 1"];
+    let failed = project.deploy(&["switch", machine.name, "--yes", "--json"]).fails(3, &said).json();
+    let log = failed["hosts"][0]["log"].to_string();
+    assert!(log.contains("outside the valid range"), "{log}");
+    http::eventually(&format!("{url}/ready"), 200, 30);
+    assert_eq!(sql(machine, "select count(*) from acknowledged"), rows);
+}
+
+#[track_caller]
+fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
