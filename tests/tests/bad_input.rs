@@ -92,7 +92,6 @@ fn a_configuration_that_the_real_server_refuses_makes_no_closure() {
     let before = closures(&project, "refused");
     for (service, settings, said) in [
         ("proxy", "clients]\nheader_timeout = \"abc\"", &["[emerg]", "\"client_header_timeout\"", "nginx.conf:"][..]),
-        ("proxy", "tls]\ncertificate = \"/etc/nowhere\"", &["/etc/nowhere is not VOLUME/live/NAME"]),
         ("postgres", "memory]\nwork_mem = \"8XB\"", &["invalid value for parameter \"work_mem\": \"8XB\"", "FATAL"]),
         ("postgres", "extensions]\npreload = [\"nothing\"]", &["could not access file \"nothing\""]),
         (
