@@ -16,7 +16,7 @@ const NAMES: [&str; 3] = ["spirittours.com", "www.spirittours.com", "api.spiritt
 const HTTP: u16 = 8080;
 const HTTPS: u16 = 8443;
 /// As the advice of `certs status` has it.
-const ISSUE: &str = "systemctl start 'cairn-certificates-*.service'";
+const ISSUE: &str = "systemctl start --all 'cairn-certificates-*.service'";
 
 /// The proxy with one replica of the API behind it, which needs no database for its health.
 const HOST: &str = r#"

@@ -59,7 +59,7 @@ impl Terms<'_> {
     fn issue(&self) -> String {
         match self.client {
             Some(client) => format!(
-                "see on the host why there is no newer one, `journalctl -u 'cairn-{client}-*'`, and ask again: `systemctl start 'cairn-{client}-*.service'`"
+                "see on the host why there is no newer one, `journalctl -u 'cairn-{client}-*'`, and ask again: `systemctl start --all 'cairn-{client}-*.service'`"
             ),
             None => "no service of this host gets certificates for this name: include services/certificates.toml in its definition, or put a newer one where the server finds it".to_owned(),
         }
@@ -68,7 +68,7 @@ impl Terms<'_> {
     fn cover(&self) -> String {
         match self.client {
             Some(client) => format!(
-                "services.{client} has the name: after a switch, ask for the certificate: `systemctl start 'cairn-{client}-*.service'` on the host"
+                "services.{client} has the name: after a switch, ask for the certificate: `systemctl start --all 'cairn-{client}-*.service'` on the host"
             ),
             None => "add the name to `names` of the service that gets certificates, and switch".to_owned(),
         }
