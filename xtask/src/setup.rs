@@ -52,6 +52,7 @@ const ORACLES: &[Need] = &[
     ("pip", "python3-pip"),
     ("pebble", "pebble"),
     ("redis-server", "redis-server"),
+    ("h2load", "nghttp2-client"),
     ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
 ];
 

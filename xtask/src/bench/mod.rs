@@ -4,9 +4,14 @@
 //! definitions. The peers are the ordinary tools on the same computer in the same run.
 
 mod build;
+mod by_hand;
 mod copy;
 mod host;
+mod json;
+mod load;
+mod machine;
 mod measure;
+mod stack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,12 +29,13 @@ struct Row {
 
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
-const ALL: [(&str, Measure); 5] = [
+const ALL: [(&str, Measure); 6] = [
     ("cold", build::cold),
     ("cached", build::cached),
     ("line", build::one_line),
     ("switch", host::rows),
     ("copy", copy::rows),
+    ("stack", stack::rows),
 ];
 
 /// All rows, or those of the named measurements.

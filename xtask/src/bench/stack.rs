@@ -1,0 +1,173 @@
+//! The whole stack on a machine of this computer: what it answers, how long a changed value takes,
+//! and what memory it needs. The peer is the same API started by hand on the same machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::machine::Machine;
+use super::measure::{mebibytes, ratio, seconds, timed};
+use super::{Bench, Row, by_hand, json, load};
+
+const HOST: &str = "bench-stack";
+/// Read from the database in every request: nothing keeps it.
+const PATH: &str = "/api/v1/tours/camino-last-100/availability";
+const RUNS: usize = 5;
+const TIME: Duration = Duration::from_secs(6);
+
+pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
+    define(bench, "30s")?;
+    let measured = measure(bench);
+    bench.deploy(&["machine", "remove", HOST]).output()?;
+    measured
+}
+
+fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    bench.deploy(&["switch", HOST, "--yes"]).output()?;
+    let machine = Machine::find(bench, HOST)?;
+    let mut rows = vec![idle(&machine)?];
+    rows.extend(loads(bench, &machine)?);
+    rows.push(value(bench, &machine)?);
+    Ok(rows)
+}
+
+/// As `local`, for clients that ask more than one person would.
+fn define(bench: &Bench, cache_ttl: &str) -> Result<()> {
+    let text = format!(
+        "include = [\"local.toml\"]\n\n\
+         [config.api]\nCACHE_TTL = \"{cache_ttl}\"\n\
+         RATE_LIMIT_API = \"1000000/second\"\nRATE_LIMIT_AUTH = \"1000/minute\"\n\n\
+         [services.proxy.settings.limits]\nexempt = [\"10.0.0.0/8\"]\n"
+    );
+    Ok(fs::write(bench.project.join(format!("hosts/{HOST}.toml")), text)?)
+}
+
+/// Requests a second, and how long they take at half of that.
+fn loads(bench: &Bench, machine: &Machine) -> Result<Vec<Row>> {
+    let ours = format!("https://{}:8443{PATH}", machine.address);
+    let peer = format!("{}{PATH}", by_hand::start(machine)?);
+    let log = bench.dir.join("h2load.log");
+
+    let (most, peer_most) = in_turn(|url| load::most(url, TIME), &ours, &peer)?;
+    let half = most / 2.0;
+    let (slow, peer_slow) = in_turn(|url| load::p99(url, half, TIME, &log), &ours, &peer)?;
+    by_hand::stop(machine)?;
+    Ok(vec![
+        Row {
+            what: "requests a second to the API: through nginx, HTTPS",
+            ours: format!("{most:.0}"),
+            peer: format!("{peer_most:.0}, the same API started by hand, HTTP ({:.2}×)", most / peer_most),
+        },
+        Row {
+            what: "99 of 100 requests, at half that load, within",
+            ours: milliseconds(slow),
+            peer: format!("{}, started by hand ({})", milliseconds(peer_slow), ratio(slow, peer_slow)),
+        },
+    ])
+}
+
+/// Medians of both, measured one after the other; the first pair only warms up.
+fn in_turn<T: PartialOrd + Copy>(mut measure: impl FnMut(&str) -> Result<T>, ours: &str, peer: &str) -> Result<(T, T)> {
+    let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+    for _ in 0..=RUNS {
+        of_ours.push(measure(ours)?);
+        of_peer.push(measure(peer)?);
+    }
+    Ok((median(of_ours.split_off(1)), median(of_peer.split_off(1))))
+}
+
+fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    values[values.len() / 2]
+}
+
+/// A switch with another value of one variable, and what of its time the agent spent waiting.
+fn value(bench: &Bench, machine: &Machine) -> Result<Row> {
+    let (mut whole, mut health, mut jobs, mut beyond) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for n in 0..RUNS {
+        define(bench, &format!("{}s", 31 + n))?;
+        let took = timed(|| bench.deploy(&["switch", HOST, "--yes"]).output().map(drop))?;
+        let events = machine.ssh("cat \"$(ls -d /nix/var/cairn/activations/* | tail -n 1)/events.jsonl\"").output()?;
+        let waits = waits(&events)?;
+        whole.push(took);
+        health.push(waits.health);
+        jobs.push(waits.jobs);
+        beyond.push(took.saturating_sub(waits.health));
+    }
+    Ok(Row {
+        what: "switch with another value of one variable",
+        ours: format!(
+            "{}; without the wait for health ({}) {}, of which task and check {}",
+            seconds(median(whole)),
+            seconds(median(health)),
+            seconds(median(beyond)),
+            seconds(median(jobs))
+        ),
+        peer: String::new(),
+    })
+}
+
+#[derive(Default)]
+struct Waits {
+    health: Duration,
+    jobs: Duration,
+}
+
+/// Of an activation's events: from each question for health to the last good answer to it, and from
+/// the start to the end of each task and check.
+fn waits(events: &str) -> Result<Waits> {
+    let mut waits = Waits::default();
+    let (mut asked, mut answered, mut started) = (None, None, None);
+    for line in events.lines() {
+        let at = json::number(line, "at").with_context(|| format!("an event without a time: {line}"))?;
+        let state = json::text(line, "state");
+        if state == Some("healthy") {
+            answered = Some(at);
+            continue;
+        }
+        waits.health += between(asked.take(), answered.take());
+        match state {
+            Some("running") => started = Some(at),
+            Some("done") => waits.jobs += between(started.take(), Some(at)),
+            _ if json::text(line, "step") == Some("health") => asked = Some(at),
+            _ => {}
+        }
+    }
+    Ok(waits)
+}
+
+fn between(from: Option<u64>, to: Option<u64>) -> Duration {
+    let both = from.zip(to);
+    both.map_or(Duration::ZERO, |(from, to)| Duration::from_millis(to.saturating_sub(from)))
+}
+
+/// Proportional set sizes: what processes share is counted once. The kernel tells the sum without
+/// the page cache, which it would give back, and without cgroups of memory, which not every
+/// computer has.
+fn idle(machine: &Machine) -> Result<Row> {
+    let script = r#"for p in /proc/[0-9]*; do
+        service=$(sed -n 's|.*/cairn-\([^/]*\)-[^-/]*-[0-9]*\.service$|\1|p' $p/cgroup 2>/dev/null | head -n 1)
+        [ -z "$service" ] || sed -n "s/^Pss: */$service /p" $p/smaps_rollup
+    done"#;
+    std::thread::sleep(Duration::from_secs(5));
+    let listed = machine.ssh(script).output()?;
+    let mut services = BTreeMap::new();
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        let (service, kibibytes) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let bytes = kibibytes.parse::<u64>().with_context(|| format!("no size in `{line}`"))? << 10;
+        *services.entry(service).or_insert(0) += bytes;
+    }
+    let each: Vec<String> = services.iter().map(|(name, bytes)| format!("{name} {}", mebibytes(*bytes))).collect();
+    Ok(Row {
+        what: "memory of the whole idle stack (PSS)",
+        ours: format!("{}: {}", mebibytes(services.values().sum()), each.join(", ")),
+        peer: String::new(),
+    })
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
