@@ -199,7 +199,8 @@ impl Project {
     }
 
     pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
-        self.known("host", name, "hosts", self.host_names()?)?;
+        let names = self.host_names()?;
+        self.known("host", name, "hosts", names.clone())?;
         let found = self.host_files()?.into_iter().find(|host| host.name == name);
         let HostFile { file, fleet: folder, .. } = found.unwrap_or_else(|| HostFile {
             name: name.to_owned(),
@@ -211,8 +212,9 @@ impl Project {
         for image in definition.config.keys() {
             self.known("image", image, "images", self.image_names()?)?;
         }
-        for before in &definition.after {
-            self.known("host", before, "hosts", self.host_names()?)?;
+        if let Some((number, before)) = definition.after.iter().enumerate().find(|(_, name)| !names.contains(name)) {
+            let help = nearest(before, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+            return Err(sources.fault(&["after", &number.to_string()], format!("there is no host `{before}`"), help));
         }
         let others = || {
             let of_fleet = |other: &HostFile| folder.is_some() && other.fleet == folder && other.file != file;
@@ -311,6 +313,20 @@ mod tests {
         assert!(typo.contains("no image `apo`") && typo.contains("did you mean `api`?"), "{typo}");
         assert!(targets(&["api"]).unwrap_err().to_string().contains("`api` is not a target"));
         assert!(targets(&["images.../x"]).is_err());
+    }
+
+    #[test]
+    fn a_host_comes_after_hosts_that_there_are() {
+        let (dir, project) = project();
+        let hosts = dir.path().join("hosts/staging");
+        fs::create_dir_all(&hosts).unwrap();
+        fs::write(hosts.join("data.toml"), "[machine]\n").unwrap();
+        fs::write(hosts.join("web.toml"), "after = [\n  \"staging-dota\",\n]\n[machine]\n").unwrap();
+        let error = project.host("staging-web").unwrap_err().to_string();
+        for said in ["web.toml:2:3", "there is no host `staging-dota`", "did you mean `staging-data`?"] {
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(project.host("staging-data").unwrap().fleet.as_deref(), Some("staging"));
     }
 
     #[test]
