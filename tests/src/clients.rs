@@ -22,7 +22,10 @@ pub struct Site {
 pub struct Tally {
     pub requests: usize,
     pub connections: usize,
+    /// Cut off, refused, or answered wrongly.
     pub failures: Vec<String>,
+    /// Without an answer for as long as the client waits.
+    pub stalls: Vec<String>,
 }
 
 /// They ask without an end until they are stopped.
@@ -50,6 +53,7 @@ impl Clients {
             all.requests += one.requests;
             all.connections += one.connections;
             all.failures.extend(one.failures);
+            all.stalls.extend(one.stalls);
         }
         all
     }
@@ -69,7 +73,10 @@ fn run(site: &Site, stop: &AtomicBool) -> Tally {
         match ask(site, &mut kept, &mut tally.connections) {
             Ok(()) => {}
             Err(failure) => {
-                tally.failures.push(failure);
+                match failure {
+                    Failure::Stall(text) => tally.stalls.push(text),
+                    Failure::Other(text) => tally.failures.push(text),
+                }
                 kept = None;
             }
         }
@@ -79,15 +86,34 @@ fn run(site: &Site, stop: &AtomicBool) -> Tally {
     tally
 }
 
+enum Failure {
+    Stall(String),
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Other(text)
+    }
+}
+
 /// One request. Only a server that said so beforehand may close the connection.
-fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usize) -> Result<(), String> {
-    let lost = |error: std::io::Error| error.to_string();
+fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usize) -> Result<(), Failure> {
+    let kept_one = kept.is_some();
+    let begun = std::time::SystemTime::now();
+    let lost = |error: std::io::Error| {
+        let age = if kept_one { "a kept connection" } else { "a new connection" };
+        let since = begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let text = format!("on {age}, asked at {since}: {error}");
+        // What a read gives whose time is up.
+        if error.kind() == std::io::ErrorKind::WouldBlock { Failure::Stall(text) } else { Failure::Other(text) }
+    };
     let stream = match kept {
         Some(stream) => stream,
         None => {
             *connections += 1;
             let server = Server { host: &site.host, port: site.port, name: site.name };
-            kept.insert(BufReader::new(connect(&server).map_err(|error| error.to_string())?))
+            kept.insert(BufReader::new(connect(&server).map_err(|error| format!("connecting: {error}"))?))
         }
     };
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", site.path, site.name);
@@ -95,7 +121,7 @@ fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usiz
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head).map_err(lost)? == 0 {
-            return Err(format!("closed after {head:?}"));
+            return Err(format!("closed after {head:?}").into());
         }
     }
     let head = head.to_lowercase();
@@ -108,6 +134,6 @@ fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usiz
     }
     match head.split_whitespace().nth(1) {
         Some("200") => Ok(()),
-        _ => Err(format!("answered {head:?}")),
+        _ => Err(format!("answered {head:?}").into()),
     }
 }
