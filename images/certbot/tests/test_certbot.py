@@ -74,12 +74,16 @@ def host(make_host):
 
 
 @pytest.mark.parametrize(
-    ("certificate", "said"),
-    [({}, ""), ({"renew_days": 0}, "`renew_days` is 0"), ({"names": ["UPPER.example"]}, "`names` is ['UPPER.example']")],
+    ("names", "certificate", "said"),
+    [
+        (NAMES, {}, ""),
+        (NAMES, {"renew_days": 0}, "`renew_days` is 0"),
+        (["UPPER.example"], {}, "`names` is ['UPPER.example']"),
+    ],
 )
-def test_a_check_reads_the_settings_and_asks_nobody(make_service, certificate, said):
+def test_a_check_reads_the_settings_and_asks_nobody(make_service, names, certificate, said):
     service = make_service(volumes=VOLUMES)
-    render(HERE, settings(HERE, {"certificate": certificate}), service.config)
+    render(HERE, settings(HERE, {"certificate": certificate}) | {"names": names}, service.config)
     result = service.run(*ONCE, "--check")
     assert result.returncode == (1 if said else 0), result.stderr
     assert said in result.stderr
