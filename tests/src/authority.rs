@@ -105,7 +105,8 @@ impl Authority {
         let log = fs::File::create(self.dir.path().join(format!("{program}.log"))).expect("a writable folder");
         let started = Command::new(program)
             .args(arguments)
-            // Each order is checked anew and at once, and now and then a nonce is refused.
+            // Each order is checked anew and at once. No nonce is refused: of two in a row Certbot
+            // says "can't set attribute".
             .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_WFE_NONCEREJECT", "0")])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
