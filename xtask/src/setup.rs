@@ -86,9 +86,10 @@ pub fn uv() -> Result<PathBuf> {
 pub fn arm_compiler() -> Result<PathBuf> {
     let python = python_tool("ziglang", ZIG)?.join("bin/python");
     let dir = target().join("tools");
-    // Build scripts pass clang's spelling of the target, which zig does not know.
+    // Build scripts pass clang's spelling of the target, which zig does not know. Without optimisation
+    // zig would call for a sanitizer's run-time library, which a Rust link does not bring.
     let script = format!(
-        "#!/bin/sh\nfor a; do shift; case \"$a\" in --target=*) ;; *) set -- \"$@\" \"$a\" ;; esac; done\nexec {} -m ziglang cc -target aarch64-linux-musl \"$@\"\n",
+        "#!/bin/sh\nfor a; do shift; case \"$a\" in --target=*) ;; *) set -- \"$@\" \"$a\" ;; esac; done\nexec {} -m ziglang cc -target aarch64-linux-musl -fno-sanitize=undefined \"$@\"\n",
         python.display()
     );
     write_program(dir.join("aarch64-linux-musl-cc"), &script)
