@@ -22,10 +22,8 @@ pub struct Site {
 pub struct Tally {
     pub requests: usize,
     pub connections: usize,
-    /// Cut off, refused, or answered wrongly.
+    /// Cut off, refused, answered wrongly, or not at all.
     pub failures: Vec<String>,
-    /// Without an answer for as long as the client waits.
-    pub stalls: Vec<String>,
 }
 
 /// They ask without an end until they are stopped.
@@ -53,7 +51,6 @@ impl Clients {
             all.requests += one.requests;
             all.connections += one.connections;
             all.failures.extend(one.failures);
-            all.stalls.extend(one.stalls);
         }
         all
     }
@@ -70,15 +67,9 @@ fn run(site: &Site, stop: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
     let mut kept = None;
     while !stop.load(Ordering::Relaxed) {
-        match ask(site, &mut kept, &mut tally.connections) {
-            Ok(()) => {}
-            Err(failure) => {
-                match failure {
-                    Failure::Stall(text) => tally.stalls.push(text),
-                    Failure::Other(text) => tally.failures.push(text),
-                }
-                kept = None;
-            }
+        if let Err(failure) = ask(site, &mut kept, &mut tally.connections) {
+            tally.failures.push(failure);
+            kept = None;
         }
         tally.requests += 1;
         thread::sleep(Duration::from_millis(5));
@@ -86,27 +77,14 @@ fn run(site: &Site, stop: &AtomicBool) -> Tally {
     tally
 }
 
-enum Failure {
-    Stall(String),
-    Other(String),
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Self::Other(text)
-    }
-}
-
 /// One request. Only a server that said so beforehand may close the connection.
-fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usize) -> Result<(), Failure> {
+fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usize) -> Result<(), String> {
     let kept_one = kept.is_some();
     let begun = std::time::SystemTime::now();
     let lost = |error: std::io::Error| {
         let age = if kept_one { "a kept connection" } else { "a new connection" };
         let since = begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = format!("on {age}, asked at {since}: {error}");
-        // What a read gives whose time is up.
-        if error.kind() == std::io::ErrorKind::WouldBlock { Failure::Stall(text) } else { Failure::Other(text) }
+        format!("on {age}, asked at {since}: {error}")
     };
     let stream = match kept {
         Some(stream) => stream,
@@ -121,7 +99,7 @@ fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usiz
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head).map_err(lost)? == 0 {
-            return Err(format!("closed after {head:?}").into());
+            return Err(format!("closed after {head:?}"));
         }
     }
     let head = head.to_lowercase();
@@ -134,6 +112,6 @@ fn ask(site: &Site, kept: &mut Option<BufReader<Stream>>, connections: &mut usiz
     }
     match head.split_whitespace().nth(1) {
         Some("200") => Ok(()),
-        _ => Err(format!("answered {head:?}").into()),
+        _ => Err(format!("answered {head:?}")),
     }
 }

@@ -209,9 +209,6 @@ fn certificates_are_issued_renewed_and_never_lost() {
     assert_eq!(nginx(&machine), process);
     let tally = clients.stop();
     assert_eq!(tally.failures, Vec::<String>::new());
-    // Not asserted, because it is not understood: in four of twenty runs a request had no answer for
-    // ten seconds at the moment of a reload, and in 150 reloads without a new certificate none.
-    tally.stalls.iter().for_each(|stall| eprintln!("stalled: {stall}"));
     assert!(tally.requests > 20 * tally.connections, "connections were not kept: {tally:?}");
 
     // A host that cannot be asked is a fault as well.

@@ -143,6 +143,9 @@ fn sockets(out: &mut String, name: &ServiceName, spec: &ServiceSpec) -> Result<(
         units.push(socket_unit_name(name, address)?.to_string());
     }
     directive(out, "Sockets", &units.join(" "));
+    // Of two processes that a connection wakes, one gets it. The other would wait in accept(), and its
+    // own connections with it, until somebody else connects: nginx takes sockets as they are.
+    directive(out, "NonBlocking", "yes");
     if listen.inherit == Inherit::Nginx {
         // Descriptors are passed from 3 on; nginx finds out by itself which is which.
         let descriptors: String = (3..3 + units.len()).map(|fd| format!("{fd};")).collect();

@@ -136,6 +136,7 @@ fn the_unit_says_what_the_service_needs() {
     let proxy = unit_of(&closure, "proxy", 0);
     for line in [
         "Sockets=cairn-proxy-0.0.0.0:8080.socket cairn-proxy-::1:8081.socket",
+        "NonBlocking=yes",
         "Environment=\"NGINX=3;4;\"",
         "KillSignal=SIGQUIT",
         "SupplementaryGroups=10001",
