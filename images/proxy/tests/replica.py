@@ -22,6 +22,10 @@ class Handler(BaseHTTPRequestHandler):
             self.upgrade()
         elif self.path == "/api/v1/events":
             self.events()
+        elif self.path == "/api/slow":
+            self.server.busy.set()
+            self.server.go_on.wait(20)
+            self.answer(200, b"{}")
         elif self.path.startswith("/static/missing"):
             self.answer(404, b"no", {"Cache-Control": "no-store"})
         elif self.path.startswith("/api/big"):
@@ -68,6 +72,7 @@ class Replica(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), Handler)
         path.chmod(0o777)
         self.name = name
+        self.busy = threading.Event()
         self.go_on = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 

@@ -225,6 +225,25 @@ def test_a_switch_of_the_api_moves_new_requests_without_a_word_to_nginx(running)
     new.close()
 
 
+def test_a_busy_replica_is_spared_and_one_with_streams_is_not(running):
+    other = Replica(running.replicas / "2.sock", "b")
+    both = [running.replica, other]
+    stream = running.connection()
+    stream.request("GET", "/api/v1/events", headers={"Host": "spirittours.com"})
+    assert stream.getresponse().read1() == b"data: first\n\n"
+    assert {running.seen("/")["replica"] for _ in range(10)} == {"a", "b"}
+
+    slow = running.connection()
+    slow.request("GET", "/api/slow", headers={"Host": "spirittours.com"})
+    eventually(lambda: any(replica.busy.is_set() for replica in both))
+    idle = next(replica for replica in both if not replica.busy.is_set())
+    assert {running.seen("/")["replica"] for _ in range(10)} == {idle.name}
+    for replica in both:
+        replica.go_on.set()
+    assert slow.getresponse().status == 200
+    other.close()
+
+
 def test_too_large_and_too_slow_is_refused(proxy):
     proxy.start(clients={"max_body": "1k", "header_timeout": "1s"})
     assert proxy.get("/api/v1/tours", method="POST", body=b"x" * 2000).status == 413

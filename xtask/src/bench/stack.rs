@@ -50,24 +50,31 @@ fn define(bench: &Bench, cache_seconds: usize) -> Result<()> {
 fn loads(bench: &Bench, machine: &Machine) -> Result<Vec<Row>> {
     let ours = |path: &str| format!("https://{}:8443{path}", machine.address);
     let by_hand = by_hand::start(machine)?;
-    let peer = |path: &str| format!("{by_hand}{path}");
+    let peer = |path: &str| format!("{}{path}", by_hand.proxied);
     let log = bench.dir.join("h2load.log");
 
     let most = |path: &str| in_turn(|url| load::most(url, TIME), &ours(path), &peer(path));
     let (read, peer_read) = most(READ)?;
     let (kept, peer_kept) = most(KEPT)?;
+    let (bare, peer_bare) = in_turn(|url| load::most(url, TIME), &ours(KEPT), &format!("{}{KEPT}", by_hand.direct))?;
     let half = read / 2.0;
     let (slow, peer_slow) = in_turn(|url| load::p99(url, half, TIME, &log), &ours(READ), &peer(READ))?;
     by_hand::stop(machine)?;
 
-    let against = |ours: f64, peer: f64| format!("{peer:.0}, Gunicorn started by hand, HTTP ({:.2}×)", ours / peer);
+    let against = |ours: f64, peer: f64, what: &str| format!("{peer:.0}, {what} ({:.2}×)", ours / peer);
+    let both = "nginx and Gunicorn started by hand";
     Ok(vec![
         Row {
-            what: "API requests a second through nginx, HTTPS: read from the database",
+            what: "API requests a second, HTTPS: read from the database",
             ours: format!("{read:.0}"),
-            peer: against(read, peer_read),
+            peer: against(read, peer_read, both),
         },
-        Row { what: "the same, kept by Redis", ours: format!("{kept:.0}"), peer: against(kept, peer_kept) },
+        Row { what: "the same, kept by Redis", ours: format!("{kept:.0}"), peer: against(kept, peer_kept, both) },
+        Row {
+            what: "the same, against no proxy at all",
+            ours: format!("{bare:.0}"),
+            peer: against(bare, peer_bare, "Gunicorn started by hand, HTTP"),
+        },
         Row {
             what: "99 of 100 reads are answered within, at half that load",
             ours: milliseconds(slow),

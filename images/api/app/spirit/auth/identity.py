@@ -33,11 +33,11 @@ def refusal(reason: str) -> HTTPException:
     return HTTPException(401, reason, {"www-authenticate": "Bearer"})
 
 
-def tokens(request: Request) -> Tokens:
+async def tokens(request: Request) -> Tokens:
     return request.app.state.tokens
 
 
-def sessions(request: Request) -> Sessions:
+async def sessions(request: Request) -> Sessions:
     return request.app.state.sessions
 
 

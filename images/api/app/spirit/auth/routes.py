@@ -35,7 +35,7 @@ Issued = Annotated[Tokens, Depends(tokens)]
 Opened = Annotated[Sessions, Depends(sessions)]
 
 
-def no_store(response: Response) -> None:
+async def no_store(response: Response) -> None:
     """Nothing below this prefix may stay in a cache on the way."""
     response.headers["cache-control"] = "no-store"
 

@@ -20,7 +20,7 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
-def first_status(request: Request) -> Status:
+async def first_status(request: Request) -> Status:
     """What a text begins as, new or changed."""
     moderated = request.app.state.settings.feature_review_moderation
     return Status.PENDING if moderated else Status.PUBLISHED

@@ -17,19 +17,19 @@ from spirit.tours.tour import Availability, Picture, Seats, Theme, Tour, TourPag
 router = api_router("/tours", "tours")
 
 
-def catalogue(database: Db) -> Catalogue:
+async def catalogue(database: Db) -> Catalogue:
     return Catalogue(database)
 
 
-def cache(request: Request) -> Cache:
+async def cache(request: Request) -> Cache:
     return request.app.state.tour_cache
 
 
-def live(request: Request) -> Live:
+async def live(request: Request) -> Live:
     return request.app.state.live
 
 
-def pictures(request: Request) -> Pictures:
+async def pictures(request: Request) -> Pictures:
     found: Pictures | None = request.app.state.pictures
     if found is None:
         raise HTTPException(503, "no place for pictures is configured")
@@ -41,7 +41,7 @@ Cached = Annotated[Cache, Depends(cache)]
 Id = Annotated[str, Path(max_length=64)]
 
 
-def tour_filter(
+async def tour_filter(
     theme: Theme | None = None,
     country: Annotated[str | None, Query(pattern="^[A-Z]{2}$")] = None,
     max_days: Annotated[int | None, Query(ge=1, le=365)] = None,
