@@ -17,7 +17,11 @@ fn what_was_acknowledged_outlives_a_kill_a_full_disk_and_a_failed_start() {
     let machine = project.machine("e2e-data");
     let host = machine.name;
     let limit = "WEB_CONCURRENCY = 1\nRATE_LIMIT_AUTH = \"600/minute\"";
-    project.edit(&format!("hosts/{host}.toml"), "WEB_CONCURRENCY = 1", limit);
+    let definition = format!("hosts/{host}.toml");
+    project.edit(&definition, "WEB_CONCURRENCY = 1", limit);
+    // Asked more quickly than the proxy lets one address.
+    let exempt = "[services.proxy.settings.limits]\nexempt = [\"10.0.0.0/8\"]\n\n[services.proxy.settings.tls]";
+    project.edit(&definition, "[services.proxy.settings.tls]", exempt);
     project.deploy(&["machine", "start", host]).ok();
     places_that_somebody_else_has(&project, &machine);
 
@@ -135,13 +139,8 @@ fn a_full_disk(machine: &Machine, url: &str) {
     assert_eq!(redis(machine, "strlen large"), "1000000");
     for name in taken {
         let login = json!({"email": format!("{name}@example.com"), "password": PASSWORD});
-        // The proxy lets one address try ten times a second.
-        let mut answer = None;
-        eventually(Duration::from_secs(10), || {
-            answer = http::post(&format!("{url}/api/v1/auth/login"), &login);
-            answer.as_ref().is_some_and(|answer| answer.status != 429)
-        });
-        assert_eq!(answer.expect("an answer").status, 200, "{name}");
+        let answer = http::post(&format!("{url}/api/v1/auth/login"), &login).expect("an answer");
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
     }
     assert_eq!(register("after").status, 201);
 }
