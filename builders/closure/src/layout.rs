@@ -10,6 +10,9 @@ pub const RUN_DIR: &str = "/run/cairn";
 pub const SELF_DIR: &str = "/run/cairn/self";
 /// The link in `/run/cairn/SERVICE` to the instance that takes traffic.
 pub const CURRENT: &str = "current";
+/// Two more links in `/run/cairn/SERVICE`, which instances take in turn. In the directory of one that
+/// has the second there is a file of that name.
+pub const SLOTS: [&str; 2] = ["a", "b"];
 /// Where each service sees its configuration.
 pub const CONFIG_DIR: &str = "/run/cairn/config";
 /// Where each service sees the files that it may be told to read again; on the host in

@@ -17,6 +17,7 @@ pub fn run() -> Result<()> {
             services::make_directory(paths, name, &service.instance, &service.user)?;
             services::live::place(paths, &manifest, name)?;
             if service.has_unix_sockets() {
+                services::slots::take(paths, name, &service.instance)?;
                 services::set_current(paths, name, Some(&service.instance))?;
             }
         }

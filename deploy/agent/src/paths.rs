@@ -59,6 +59,10 @@ impl Paths {
         self.service_dir(service).join(layout::CURRENT)
     }
 
+    pub fn slot_link(&self, service: &ServiceName, slot: &str) -> PathBuf {
+        self.service_dir(service).join(slot)
+    }
+
     /// systemd reads this directory before the output of generators, and it is gone after a
     /// reboot: the place for a trial.
     pub fn runtime_units(&self) -> PathBuf {

@@ -55,8 +55,8 @@ worker_tmp_dir = memory_folder()
 # Of the socket: anyone who reaches it may connect. Who that is, its folder decides.
 umask = 0o111
 
-# The proxy opens a connection for each request, and only the proxy reaches a UNIX socket: the
-# client's address in its headers is to be believed. On TCP anyone may connect.
+# Only the proxy reaches a UNIX socket: the client's address in its headers is to be believed. On
+# TCP anyone may connect.
 forwarded_allow_ips = "*" if bind.startswith("unix:") else "127.0.0.1"
 
 logconfig_dict = logs.configuration(settings.log_level.upper())

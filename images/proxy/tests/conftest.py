@@ -20,9 +20,10 @@ class Proxy:
     def __init__(self, service):
         self.service = service
         self.http, self.https = free_port(), free_port()
-        self.replicas = service.make("replicas/a", (0, 0), 0o755)
+        self.replicas = service.make("replicas/one", (0, 0), 0o755)
         self.current = service.folder / "replicas/current"
-        self.current.symlink_to("a")
+        self.current.symlink_to("one")
+        self.current.with_name("a").symlink_to("one")
         service.mount("/run/cairn/api", service.folder / "replicas", writable=False)
         self.replica = Replica(self.replicas / "1.sock", "a")
         self.certificates = service.folder / "volumes/var/lib/certificates"
@@ -49,6 +50,12 @@ class Proxy:
         self.service.start(["/usr/bin/busybox", "sh", "/usr/lib/cairn/proxy-start"])
         eventually(self.answers, 30, self.service.log.read_text)
         return self
+
+    def switch(self, to):
+        """As the agent moves traffic: one rename."""
+        link = self.current.with_name("next")
+        link.symlink_to(to)
+        link.rename(self.current)
 
     def answers(self):
         assert self.service.process.poll() is None, self.service.log.read_text()

@@ -72,9 +72,14 @@ class Replica(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         super().__init__(str(path), Handler)
         path.chmod(0o777)
         self.name = name
+        self.connections = 0
         self.busy = threading.Event()
         self.go_on = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
 
     def close(self):
         self.shutdown()

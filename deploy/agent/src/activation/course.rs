@@ -34,6 +34,9 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
             host.place_live(&plan.new, service)?;
         }
     }
+    for (service, spec) in plan.new.services.iter().filter(|(_, spec)| spec.has_unix_sockets()) {
+        host.take_slot(service, &spec.instance)?;
+    }
     let new: Vec<UnitName> = [plan.started(), plan.new_sockets.clone(), plan.new_jobs.clone()].concat();
     host.link(Side::New, &new)?;
     // Once the profile is renamed, any reload (an upgrade of the host's packages does one) drops

@@ -113,6 +113,10 @@ impl Host for RealHost<'_> {
         services::make_directory(self.paths, service, instance, user)
     }
 
+    fn take_slot(&mut self, service: &ServiceName, instance: &InstanceId) -> Result<()> {
+        services::slots::take(self.paths, service, instance)
+    }
+
     fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
         services::live::place(self.paths, manifest, service)
     }

@@ -40,6 +40,8 @@ pub trait Host {
     /// Makes the users that the new services run as. They stay, whatever happens then.
     fn ensure_users(&mut self, plan: &Plan) -> Result<()>;
     fn make_directory(&mut self, service: &ServiceName, instance: &InstanceId, user: &User) -> Result<()>;
+    /// Gives an instance a slot that the live one does not have.
+    fn take_slot(&mut self, service: &ServiceName, instance: &InstanceId) -> Result<()>;
     /// Puts the files that a service may read again where its instance sees them; nothing for one
     /// that has none.
     fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()>;

@@ -217,6 +217,11 @@ impl Host for ModelHost<'_> {
         })
     }
 
+    /// Slots have tests of their own.
+    fn take_slot(&mut self, _: &ServiceName, _: &InstanceId) -> Result<()> {
+        self.world.act(|_| Ok(()))
+    }
+
     fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
         self.world.act(|world| {
             let found = &manifest.services[service];

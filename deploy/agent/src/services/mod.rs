@@ -1,6 +1,7 @@
 //! The sockets of services below `/run/cairn`, and the link that traffic follows.
 
 pub mod live;
+pub mod slots;
 pub mod state;
 pub mod users;
 
@@ -49,6 +50,7 @@ pub fn sweep_directories(paths: &Paths, keep: Option<&Manifest>) -> Result<()> {
                 fs::remove_dir_all(&path).map_err(file("cannot remove", &path))?;
             }
         }
+        slots::sweep(paths, &service, keep)?;
         if kept.is_none() {
             // Kept as long as it holds anything, such as the `current` link.
             let _ = fs::remove_dir(path);

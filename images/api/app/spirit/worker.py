@@ -41,6 +41,8 @@ class Worker(UvicornWorker):
         "loop": "uvloop",
         "http": "httptools",
         "ws": "websockets",
+        # Longer than any proxy keeps a connection: only who asks knows that nothing is on its way.
+        "timeout_keep_alive": 75,
         # Clients send nothing to us on a WebSocket.
         "ws_max_size": 4096,
         # `spirit.access_log` writes the line, with the route and the request id.
