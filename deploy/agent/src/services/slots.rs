@@ -5,7 +5,7 @@
 //! live instance tells which one is to be used: in slot `b` there is a file `current/b`. So a rename of
 //! `current` also moves what is kept, and whatever was kept to the old instance is not used again.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::Path;
 
 use cairn_closure::{InstanceId, Manifest, ServiceName, layout};
@@ -32,7 +32,9 @@ pub fn take(paths: &Paths, service: &ServiceName, instance: &InstanceId) -> Resu
 }
 
 fn held(paths: &Paths, service: &ServiceName, instance: &InstanceId) -> Option<&'static str> {
-    let leads_there = |slot: &&str| files::target(&paths.slot_link(service, slot)).is_some_and(|to| to == Path::new(instance.as_str()));
+    let leads_there = |slot: &&str| {
+        files::target(&paths.slot_link(service, slot)).is_some_and(|to| to == Path::new(instance.as_str()))
+    };
     layout::SLOTS.into_iter().find(leads_there)
 }
 
@@ -63,6 +65,8 @@ pub fn sweep(paths: &Paths, service: &ServiceName, keep: Option<&Manifest>) -> R
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
     use crate::services::{current, set_current};
 
