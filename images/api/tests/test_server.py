@@ -141,7 +141,7 @@ def rest_of(client):
 
 
 def test_it_serves_checks_counts_logs_and_stops(clean, tmp_path, sql):
-    with running(clean, tmp_path) as (process, path, environ, log):
+    with running(clean, tmp_path, GRACEFUL_TIMEOUT="4s") as (process, path, environ, log):
         status, body = ask(path, "/health")
         assert (status, json.loads(body)["version"]) == (200, VERSION)
         status, body = ask(path, "/ready")

@@ -1,5 +1,6 @@
 """Uvicorn as a Gunicorn worker, with what differs from its defaults."""
 
+import gc
 import logging
 import socket
 import sys
@@ -12,11 +13,16 @@ from uvicorn.main import Server
 from uvicorn.workers import UvicornWorker
 
 
+# What is left of the time for a stop when live streams are ended: for them to say so.
+LAST_SECONDS = 2.0
+
+
 class GracefulServer(Server):
     """Ends live streams when it is told to stop, and counts the connections that are open.
 
     A server that stops waits for every answer to end. A stream of events has no end of its own:
-    without a word to it, a stop would last until the process is killed.
+    without a word to it, a stop would last until the process is killed. It goes on for as long as a
+    stop may take, so that a new version does not send all who look on away at once.
     """
 
     def __init__(self, config: Config, app: Starlette) -> None:
@@ -31,6 +37,10 @@ class GracefulServer(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        patience = self.state.settings.graceful_timeout.total_seconds() - LAST_SECONDS
+        await self.state.live.run_out(patience)
         self.state.live.end()
         await super().shutdown(sockets)
 
@@ -61,5 +71,7 @@ class Worker(UvicornWorker):
         server = GracefulServer(self.config, self.wsgi)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
+        # What is still there goes with the process: a search for cycles would only make the end late.
+        gc.freeze()
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from time import monotonic
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -78,6 +79,12 @@ class Live:
         while self.task and not self.task.done():
             self.task.cancel()
             await asyncio.wait([self.task], timeout=0.2)
+
+    async def run_out(self, seconds: float) -> None:
+        """Until the last stream has ended by itself, so long at most."""
+        deadline = monotonic() + seconds
+        while any(self.subscribers.values()) and monotonic() < deadline:
+            await asyncio.sleep(0.05)
 
     def end(self) -> None:
         """Every stream ends, and no new one begins."""

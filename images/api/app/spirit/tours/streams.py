@@ -1,8 +1,8 @@
 """Live availability of a tour, twice: server-sent events, and a WebSocket.
 
-Both begin with how things are, then say every change. Both end when the server stops: the events
-with the end of the answer, the WebSocket with close code 1012 (service restart). Clients come back
-by themselves, and reach a replica that stays.
+Both begin with how things are, then say every change. When the server stops they go on for nearly as
+long as it may take (`GRACEFUL_TIMEOUT`), then end: the events with the end of the answer, the WebSocket
+with close code 1012 (service restart). Clients come back by themselves, and reach a replica that stays.
 """
 
 import asyncio
