@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.headers.get("Upgrade") == "websocket":
             self.upgrade()
-        elif self.path == "/api/v1/events":
+        elif self.path.endswith("/availability/events"):
             self.events()
         elif self.path == "/api/slow":
             self.server.busy.set()

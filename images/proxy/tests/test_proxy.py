@@ -141,7 +141,7 @@ def test_assets_are_kept_for_a_year_and_errors_are_not(running):
 def test_websockets_go_through(running):
     with running.handshake() as connection:
         connection.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: spirittours.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            b"GET /api/v1/tours/walk/availability/socket HTTP/1.1\r\nHost: spirittours.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
         head = b""
         while b"\r\n\r\n" not in head:
@@ -153,7 +153,7 @@ def test_websockets_go_through(running):
 
 def test_events_arrive_when_they_are_sent(running):
     connection = running.connection()
-    connection.request("GET", "/api/v1/events", headers={"Accept-Encoding": "br, gzip"})
+    connection.request("GET", "/api/v1/tours/walk/availability/events", headers={"Accept-Encoding": "br, gzip"})
     answer = connection.getresponse()
     assert answer.headers["Content-Encoding"] is None
     # The replica holds the second back until the first has been read.
@@ -237,7 +237,7 @@ def test_a_busy_replica_is_spared_and_one_with_streams_is_not(running):
     other = Replica(running.replicas / "2.sock", "b")
     both = [running.replica, other]
     stream = running.connection()
-    stream.request("GET", "/api/v1/events", headers={"Host": "spirittours.com"})
+    stream.request("GET", "/api/v1/tours/walk/availability/events", headers={"Host": "spirittours.com"})
     assert stream.getresponse().read1() == b"data: first\n\n"
     assert {running.seen("/")["replica"] for _ in range(10)} == {"a", "b"}
 
