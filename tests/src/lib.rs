@@ -10,6 +10,7 @@ pub mod database;
 pub mod http;
 pub mod project;
 pub mod run;
+pub mod streams;
 
 pub use project::{Machine, Project};
 pub use run::{Ran, programs, run, tool};
