@@ -203,7 +203,8 @@ pub fn lines_since(unit: &str, since: &str, count: u32) -> Vec<String> {
     }
 }
 
-/// A process of its own, whose end systemd answers with `after_end`, however it ended.
+/// A process of its own, whose end systemd answers with `after_end`, however it ended. One that was
+/// killed is then started again, in case `after_end` was killed as well.
 pub struct Transient<'a> {
     pub unit: &'a str,
     pub description: &'a str,
@@ -224,6 +225,8 @@ impl Transient<'_> {
             // If memory runs short, the activation must not be the one to go.
             "--property=OOMScoreAdjust=-900".to_owned(),
             "--property=KillMode=mixed".to_owned(),
+            "--property=Restart=on-abnormal".to_owned(),
+            "--property=StartLimitIntervalSec=0".to_owned(),
             format!("--property=TimeoutStopSec={}", self.end_within_seconds),
         ];
         if !self.after_end.is_empty() {
@@ -308,6 +311,8 @@ mod tests {
                 "--service-type=exec",
                 "--property=OOMScoreAdjust=-900",
                 "--property=KillMode=mixed",
+                "--property=Restart=on-abnormal",
+                "--property=StartLimitIntervalSec=0",
                 "--property=TimeoutStopSec=600",
                 "--property=ExecStopPost=/agent revert x",
                 "--",

@@ -172,6 +172,10 @@ pub fn run(id: &ActivationId) -> Result<()> {
     let paths = Paths::host();
     let store = Store::open(paths.root())?;
     let record = Record::load(&paths, id)?;
+    // Started again by systemd, and somebody has brought it to its end already.
+    if record.phase.has_ended() {
+        return Ok(());
+    }
     let lock = Lock::take(&paths, &holder_of(&record), HANDOVER)?;
     let record = if record.phase == Phase::Queued {
         drive_to_the_end(&store, &paths, record)?

@@ -1,0 +1,265 @@
+//! Nothing is torn: whatever is killed at whatever moment of a switch, the host runs one whole
+//! generation afterwards, and clients have noticed nothing.
+//!
+//! `CAIRN_TEST_MOMENTS` says how many random moments are tried beside each phase, 4 unless it does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use cairn_tests::clients::{Clients, Site};
+use cairn_tests::project::Machine;
+use cairn_tests::{Project, http, state, tool};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const HOST: &str = r#"
+include = ["../services/api.toml", "../services/proxy.toml"]
+
+[machine]
+
+[config.api]
+SPIRIT_ENVIRONMENT = "development"
+WEB_CONCURRENCY = 1
+
+[services.api]
+replicas = 1
+health = { path = "/health" }
+
+[services.proxy]
+listen = { tcp = ["0.0.0.0:8080"], tls = ["0.0.0.0:8443"] }
+
+[services.proxy.settings.listen]
+http = ["0.0.0.0:8080"]
+https = ["0.0.0.0:8443"]
+
+[services.proxy.settings.tls]
+public_port = 8443
+"#;
+
+const PHASES: [&str; 8] = ["preflight", "stage", "start", "flip", "recheck", "confirm", "commit", "drain"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    /// The process on the host that does it.
+    Activation,
+    /// The one that goes back, once the one before was killed.
+    Both,
+    /// `deploy` itself.
+    Client,
+    /// The connection, on the host.
+    Sshd,
+    /// The machine.
+    Power,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    In(&'static str),
+    After(Duration),
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_one_whole_generation() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-torn");
+    let mut host = Host { project: &project, machine: &machine, version: "1.0.0".to_owned(), changes: 0 };
+    fs::write(project.path(&format!("hosts/{}.toml", machine.name)), HOST).expect("a writable project");
+    project.deploy(&["switch", machine.name, "--yes"]).ok();
+
+    let site = Site { host: machine.inner().address.to_string(), port: 8443, name: "spirittours.com", path: "/health" };
+    let clients = Clients::start(2, &site);
+    for phase in PHASES {
+        host.strike(Victim::Activation, Moment::In(phase));
+    }
+    for (victim, phase) in [
+        (Victim::Both, "start"),
+        (Victim::Both, "drain"),
+        (Victim::Client, "start"),
+        (Victim::Client, "confirm"),
+        (Victim::Client, "drain"),
+        (Victim::Sshd, "stage"),
+        (Victim::Sshd, "confirm"),
+        (Victim::Sshd, "drain"),
+    ] {
+        host.strike(victim, Moment::In(phase));
+    }
+    let moments = std::env::var("CAIRN_TEST_MOMENTS").map_or(4, |text| text.parse().expect("a number"));
+    // Not random in a way that could not be told again: the thirds of a second that a switch takes.
+    for number in 0..moments {
+        let victim = [Victim::Activation, Victim::Both, Victim::Client, Victim::Sshd][number % 4];
+        host.strike(victim, Moment::After(Duration::from_millis((300 + number as u64 * 617) % 4000)));
+    }
+    let tally = clients.stop();
+    assert_eq!(tally.failures, Vec::<String>::new(), "of {} requests", tally.requests);
+
+    for phase in ["start", "commit", "drain"] {
+        host.strike(Victim::Power, Moment::In(phase));
+    }
+    let root = format!("local?root={}", root(machine.name).display());
+    tool("nix-store", ["--store", &root, "--verify", "--check-contents"]);
+}
+
+struct Host<'a> {
+    project: &'a Project,
+    machine: &'a Machine<'a>,
+    /// What the project says; the host may run another one.
+    version: String,
+    changes: usize,
+}
+
+impl Host<'_> {
+    /// Kills in the middle of a switch, then looks, then switches for good.
+    fn strike(&mut self, victim: Victim, moment: Moment) {
+        let what = format!("{victim:?} {moment:?}");
+        eprintln!("{what}");
+        let live = self.generation();
+        let before = self.version.clone();
+        self.change();
+        let known = newest_activation(self.machine.name);
+        let begun = Instant::now();
+        let switch = ["switch", self.machine.name, "--yes", "--confirm-within", "8"];
+        let client = self.project.command(&switch).stderr(Stdio::null()).spawn();
+        let mut client = client.expect("deploy");
+        let struck = self.wait_for(moment, known.as_deref(), begun, &mut client) && self.end(victim, &mut client);
+        client.wait().expect("an end");
+        if victim == Victim::Power {
+            self.machine.machines().poweroff_hard(self.machine.name).expect("a machine to switch off");
+            self.project.deploy(&["machine", "start", self.machine.name]).ok();
+        }
+        self.settled();
+        let now = self.generation();
+        assert!(struck || matches!(moment, Moment::After(_)), "{what}: the switch was over before");
+        assert!(now == live || now == live + 1, "{what}: generation {live} became {now}");
+        self.whole(&what, if now == live { &before } else { &self.version });
+        if now == live {
+            self.project.deploy(&["switch", self.machine.name, "--yes"]).ok();
+            self.whole(&what, &self.version);
+        }
+    }
+
+    fn change(&mut self) {
+        self.changes += 1;
+        let next = format!("99.0.{}", self.changes);
+        self.project.edit("images/api/app/spirit/version.py", &self.version, &next);
+        self.version = next;
+    }
+
+    /// Whether it has come to that while the client runs.
+    fn wait_for(&self, moment: Moment, known: Option<&Path>, begun: Instant, client: &mut Child) -> bool {
+        loop {
+            let there = match moment {
+                Moment::After(time) => begun.elapsed() >= time,
+                Moment::In(phase) => newest_activation(self.machine.name)
+                    .filter(|newest| Some(newest.as_path()) != known)
+                    .is_some_and(|newest| phase_of(&newest).as_deref() == Some(phase)),
+            };
+            if there {
+                return true;
+            }
+            if client.try_wait().expect("a child").is_some() {
+                return false;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{moment:?} did not come");
+        }
+    }
+
+    /// Whether somebody was there to be killed.
+    fn end(&self, victim: Victim, client: &mut Child) -> bool {
+        match victim {
+            Victim::Activation => end_all("cairn-agent activate"),
+            Victim::Both => {
+                let ended = end_all("cairn-agent activate");
+                let began = Instant::now();
+                while ended && !end_all("cairn-agent revert") && began.elapsed() < Duration::from_secs(2) {}
+                ended
+            }
+            Victim::Client => client.kill().is_ok(),
+            Victim::Sshd => end_all("cairn-agent serve"),
+            Victim::Power => true,
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        let status = self.project.deploy(&["status", self.machine.name, "--json"]).json();
+        status["hosts"][0]["generation"].as_u64().unwrap_or_else(|| panic!("no generation: {status}"))
+    }
+
+    /// Waits for the end of whatever goes on; what nobody works at, the next activation ends.
+    fn settled(&self) {
+        cairn_tests::eventually(Duration::from_secs(120), || {
+            let units =
+                "systemctl list-units --plain --no-legend 'cairn-activation-*' --state=active,activating,deactivating";
+            self.machine.ssh(units).ok().stdout.trim().is_empty()
+        });
+    }
+
+    /// One generation, all of it and nothing else.
+    fn whole(&self, what: &str, version: &str) {
+        let url = format!("https://{}:8443", self.machine.inner().address);
+        let served = http::eventually(&format!("{url}/health"), 200, 30).json();
+        assert_eq!(served["version"], version, "{what}");
+        let faults = self.machine.ssh(LOOK).ok().stdout;
+        assert_eq!(faults, "", "{what}");
+    }
+}
+
+/// Prints what should not be.
+const LOOK: &str = r#"
+live=$(readlink -f /nix/var/nix/profiles/cairn)
+say() { while read -r line; do echo "$1: $line"; done; }
+flock -n /nix/var/cairn/lock true || echo "the lock is held"
+ls /nix/var/nix/gcroots/cairn 2>/dev/null | grep activation | say "a root is left"
+ls -d /run/systemd/system/cairn-* 2>/dev/null | say "a unit of a trial is left"
+systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-' | say "failed"
+running() { systemctl list-units --plain --no-legend --state=active "$1" | cut -d' ' -f1; }
+for unit in $(running 'cairn-*.service') $(running 'cairn-*.socket'); do
+    [ -e "$live/units/$unit" ] || echo "not of the generation: $unit"
+done
+for unit in "$live"/units/*-[0-9].service "$live"/units/*.socket; do
+    systemctl is-active --quiet "${unit##*/}" || echo "does not run: $unit"
+done
+for folder in /run/cairn/api/*/; do
+    name=$(basename "$folder")
+    case $name in current|a|b) continue ;; esac
+    ls "$live"/units/ | grep -q -- "-$name-" || echo "a folder is left: $folder"
+done
+ls -A /nix/store | grep '^\.' | grep -v '^\.links$' | say "a temporary file is left"
+exit 0
+"#;
+
+fn root(name: &str) -> PathBuf {
+    state().join("cairn/machines/machines").join(name).join("root")
+}
+
+fn newest_activation(name: &str) -> Option<PathBuf> {
+    let listed = fs::read_dir(root(name).join("nix/var/cairn/activations")).ok()?;
+    listed.flatten().map(|entry| entry.path()).max()
+}
+
+fn phase_of(activation: &Path) -> Option<String> {
+    let record: Value = serde_json::from_slice(&fs::read(activation.join("state.json")).ok()?).ok()?;
+    record["phase"].as_str().map(str::to_owned)
+}
+
+/// Kills every process of the machine whose command line holds these words; whether there was one.
+fn end_all(words: &str) -> bool {
+    let mut ended = false;
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(words) && is_of_a_machine(&entry.path()) {
+            ended |= kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok();
+        }
+    }
+    ended
+}
+
+/// Not one that somebody runs beside this test on the computer itself.
+fn is_of_a_machine(process: &Path) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
+    namespace(process) != namespace(Path::new("/proc/self"))
+}
