@@ -15,7 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use cairn_formats::RelPath;
+use cairn_formats::{RelPath, glob};
 
 use crate::error::{Error, Result};
 
@@ -65,40 +65,9 @@ fn matches_path(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
         (Some((part, rest)), Some((_, below))) if part == b"**" => {
             matches_path(rest, below) || matches_path(pattern, below) || matches_path(rest, path)
         }
-        (Some((part, rest)), Some((name, below))) => matches_part(part, name) && matches_path(rest, below),
+        (Some((part, rest)), Some((name, below))) => glob::matches(part, name) && matches_path(rest, below),
         _ => false,
     }
-}
-
-fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches_part(rest, name) || name.split_first().is_some_and(|(_, tail)| matches_part(pattern, tail))
-        }
-        (Some((b'?', rest)), Some((_, tail))) => matches_part(rest, tail),
-        (Some((b'[', rest)), Some((byte, tail))) if rest.contains(&b']') => {
-            let (set, rest) = rest.split_at(rest.iter().position(|b| *b == b']').unwrap_or(0));
-            matches_set(set, *byte) && matches_part(&rest[1..], tail)
-        }
-        (Some((a, rest)), Some((b, tail))) => a == b && matches_part(rest, tail),
-        _ => false,
-    }
-}
-
-fn matches_set(set: &[u8], byte: u8) -> bool {
-    let (negated, mut set) = set.strip_prefix(b"!").map_or((false, set), |rest| (true, rest));
-    let mut found = false;
-    while let Some((first, rest)) = set.split_first() {
-        if let [b'-', last, rest @ ..] = rest {
-            found |= (*first..=*last).contains(&byte);
-            set = rest;
-        } else {
-            found |= *first == byte;
-            set = rest;
-        }
-    }
-    found != negated
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Everything here is pure: bytes in, values out, no files and no network, so that the same code
 //! serves the command, the agent on the host and the program inside the build sandbox. The formats
 //! are those of Nix 2.8 (store layer version 1); the tests hold values taken from `nix-store`.
-//! [`report`] holds what errors about text files share.
+//! [`report`] holds what errors about text files share, [`glob`] what patterns over names do.
 //!
 //! ```
 //! use cairn_formats::{Sha256, StoreName, fixed_flat};
@@ -17,6 +17,7 @@
 
 mod content_address;
 mod error;
+pub mod glob;
 mod hash;
 pub mod nar;
 mod nix32;

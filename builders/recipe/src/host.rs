@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::duration;
 use crate::error::{DefinitionError, nearest};
+use crate::rollout::RolloutEntry;
 use crate::sources::Sources;
 
 /// The content of `hosts/NAME.toml`. The host is named after its file.
@@ -27,6 +28,11 @@ pub struct HostDefinition {
     /// Hosts that are switched before this one, because it needs what runs there.
     #[serde(default)]
     pub after: Vec<String>,
+    /// Commands take `@TAG` for all hosts that have it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// How the fleet is switched; said in its `fleet.toml`.
+    pub rollout: Option<RolloutEntry>,
     #[serde(default)]
     pub services: BTreeMap<String, ServiceEntry>,
     /// Image → values of its environment's schema, for every service that runs it. They are read by
@@ -271,18 +277,17 @@ impl HostDefinition {
                 return fail("ssh.address".into(), format!("`{}` is not a host name or address", ssh.address), "");
             }
         }
+        if let Some(tag) = self.tags.iter().find(|tag| !is_plain(tag)) {
+            return fail("tags".into(), format!("`{tag}` is not a tag"), PLAIN);
+        }
+        if let Some(Err(misplaced)) = self.rollout.as_ref().map(RolloutEntry::check) {
+            return fail(format!("rollout.{}", misplaced.key), misplaced.message.to_owned(), misplaced.help);
+        }
         let mut addresses: Vec<(SocketAddr, &str)> = Vec::new();
         for (name, service) in &self.services {
             let at = |key: &str| format!("services.{name}.{key}");
-            let plain = name.len() <= 32
-                && name.starts_with(|c: char| c.is_ascii_lowercase())
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-            if !plain {
-                return fail(
-                    "services".into(),
-                    format!("`{name}` is not a service name"),
-                    "use lower-case letters, digits and `-`, at most 32, starting with a letter",
-                );
+            if !is_plain(name) {
+                return fail("services".into(), format!("`{name}` is not a service name"), PLAIN);
             }
             if !(1..=64).contains(&service.replicas) {
                 return fail(at("replicas"), format!("{} replicas", service.replicas), "write a number from 1 to 64");
@@ -372,6 +377,15 @@ impl HostDefinition {
     }
 }
 
+const PLAIN: &str = "use lower-case letters, digits and `-`, at most 32, starting with a letter";
+
+/// Of services and tags.
+fn is_plain(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -411,6 +425,10 @@ upstreams = ["api"]
             ("upstreams = [\"api\"]", "upstreams = [\"apo\"]", "did you mean `api`?"),
             ("\"/health\"", "\"health\"", "`health` is not the path of a URL"),
             ("[services.proxy]", "[services.Proxy]", "`Proxy` is not a service name"),
+            ("[machine]", "tags = [\"@web\"]\n[machine]", "tags: `@web` is not a tag"),
+            ("[machine]", "[machine]\n[rollout]\nstrategy = \"rollin\"", "did you mean `rolling`?"),
+            ("[machine]", "[machine]\n[rollout]\nbatch = \"0%\"", "`0%` is not a batch"),
+            ("[machine]", "[machine]\n[rollout]\nwait = \"1s\"", "rollout.wait: there is nothing to wait for"),
             (
                 "[services.api.health]",
                 "[services.web]\nimage = \"web\"\nlisten = { own = [\"127.0.0.1:8080\"] }\n[services.api.health]",

@@ -17,7 +17,7 @@
 //! ```
 
 pub mod configuration;
-mod duration;
+pub mod duration;
 mod error;
 pub mod graph;
 pub mod host;
@@ -27,6 +27,8 @@ mod names;
 mod parse;
 pub mod plan;
 pub mod project;
+pub mod rollout;
+mod select;
 pub mod sources;
 pub mod step;
 

@@ -70,11 +70,11 @@ pub struct Host {
 }
 
 /// Where a host's definition lies.
-struct HostFile {
-    name: String,
-    file: PathBuf,
+pub(crate) struct HostFile {
+    pub name: String,
+    pub file: PathBuf,
     /// The folder of its fleet.
-    fleet: Option<PathBuf>,
+    pub fleet: Option<PathBuf>,
 }
 
 /// What `deploy build` takes: `images`, `images.NAME`, `hosts`, `hosts.NAME`.
@@ -131,27 +131,7 @@ impl Project {
         Ok(names)
     }
 
-    /// The hosts that these names stand for: a host's, or a fleet's for all of its hosts.
-    pub fn hosts_named(&self, names: &[String]) -> Result<Vec<String>, DefinitionError> {
-        let files = self.host_files()?;
-        let mut hosts = Vec::new();
-        for name in names {
-            let of_fleet = |host: &&HostFile| {
-                host.fleet.as_ref().is_some_and(|fleet| fleet.file_name().is_some_and(|fleet| fleet == name.as_str()))
-            };
-            let mut members: Vec<String> = files.iter().filter(of_fleet).map(|host| host.name.clone()).collect();
-            members.sort();
-            if members.is_empty() {
-                members.push(name.clone());
-            }
-            hosts.extend(members);
-        }
-        let mut seen = std::collections::BTreeSet::new();
-        hosts.retain(|host| seen.insert(host.clone()));
-        Ok(hosts)
-    }
-
-    fn host_files(&self) -> Result<Vec<HostFile>, DefinitionError> {
+    pub(crate) fn host_files(&self) -> Result<Vec<HostFile>, DefinitionError> {
         let definition = |path: &Path| {
             let is_definition = path.extension().is_some_and(|e| e == "toml") && path.is_file();
             is_definition.then(|| path.file_stem()?.to_str().map(str::to_owned))?
@@ -216,6 +196,10 @@ impl Project {
             let help = nearest(before, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
             return Err(sources.fault(&["after", &number.to_string()], format!("there is no host `{before}`"), help));
         }
+        if folder.is_none() && definition.rollout.is_some() {
+            let help = "it says how a fleet is switched: write it in hosts/FLEET/fleet.toml".to_owned();
+            return Err(sources.fault(&["rollout"], "this host belongs to no fleet".to_owned(), Some(help)));
+        }
         let others = || {
             let of_fleet = |other: &HostFile| folder.is_some() && other.fleet == folder && other.file != file;
             let read = |other: HostFile| HostDefinition::of(&Sources::read(&other.file, folder.as_deref())?);
@@ -255,10 +239,7 @@ impl Project {
                     targets.push(Target::Image(name.to_owned()));
                 }
                 Some(("hosts", name)) => {
-                    for host in self.hosts_named(&[name.to_owned()])? {
-                        self.known("host", &host, "hosts", self.host_names()?)?;
-                        targets.push(Target::Host(host));
-                    }
+                    targets.extend(self.hosts_named(&[name.to_owned()])?.into_iter().map(Target::Host));
                 }
                 _ => return Err(DefinitionError::Target { target: text.clone() }),
             }
@@ -327,6 +308,32 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         assert_eq!(project.host("staging-data").unwrap().fleet.as_deref(), Some("staging"));
+    }
+
+    #[test]
+    fn hosts_of_a_fleet_have_its_tags_and_its_rollout() {
+        let (dir, project) = project();
+        let hosts = dir.path().join("hosts/web");
+        fs::create_dir_all(&hosts).unwrap();
+        let fleet = "tags = [\"web\"]\n[machine]\n[rollout]\nbatch = 1\non_failure = \"revert\"\n";
+        fs::write(hosts.join("fleet.toml"), fleet).unwrap();
+        fs::write(hosts.join("1.toml"), "").unwrap();
+        fs::write(hosts.join("2.toml"), "tags = [\"web\", \"canary\"]\n").unwrap();
+        fs::write(dir.path().join("hosts/alone.toml"), "tags = [\"web\"]\n[machine]\n").unwrap();
+        let named = |text: &str| project.hosts_named(&[text.to_owned()]).unwrap();
+        assert_eq!(named("@web"), ["alone", "web-1", "web-2"]);
+        assert_eq!(named("@canary"), ["web-2"]);
+        let first = project.host("web-1").unwrap();
+        assert_eq!(first.definition.tags, ["web"]);
+        assert_eq!(first.definition.rollout, project.host("web-2").unwrap().definition.rollout);
+        assert_eq!(project.targets(&["hosts.@canary".to_owned()]).unwrap(), [Target::Host("web-2".into())]);
+
+        fs::write(hosts.join("fleet.toml"), fleet.replace("batch = 1", "strategy = \"all\"\nbatch = 1")).unwrap();
+        let error = project.host("web-1").unwrap_err().to_string();
+        assert!(error.contains("rollout.batch: the strategy `all` has no batches"), "{error}");
+        fs::write(dir.path().join("hosts/alone.toml"), "[machine]\n[rollout]\nbatch = 1\n").unwrap();
+        let error = project.host("alone").unwrap_err().to_string();
+        assert!(error.contains("alone.toml:2:2") && error.contains("belongs to no fleet"), "{error}");
     }
 
     #[test]
