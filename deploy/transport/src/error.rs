@@ -25,6 +25,9 @@ pub enum TransportError {
     /// The connection was there and is gone.
     #[error("lost the connection to {host} while {during}: {detail}")]
     Lost { host: String, during: String, detail: String },
+    /// It is there, and nothing comes from it.
+    #[error("nothing came from {host} for {seconds} s while {during}: log in and look what hangs there")]
+    Silent { host: String, during: String, seconds: u64 },
     #[error("{host} does not keep to the protocol: {detail}")]
     Protocol { host: String, detail: String },
     /// The agent answered that it could not.
@@ -54,6 +57,11 @@ impl TransportError {
             Self::Refused { failure, .. } => Some(&**failure),
             _ => None,
         }
+    }
+
+    /// Whether there was no way to the host, as opposed to one that it refused.
+    pub const fn unreachable(&self) -> bool {
+        matches!(self, Self::Ssh { fault: SshFault::Unreachable { .. } | SshFault::Silent { .. }, .. })
     }
 
     /// Whether the host could not be reached at all, so that nothing can have changed on it.

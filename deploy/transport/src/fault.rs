@@ -36,6 +36,8 @@ pub enum SshFault {
     NoDirectory,
     #[error("the agent could not be written on the host{}: is a disk full?", detail_of(.detail))]
     NotWritten { detail: String },
+    #[error("nothing came from it for {seconds} s: log in by hand and look what hangs there")]
+    Silent { seconds: u64 },
     #[error("ssh ended before the agent spoke ({status}){}", detail_of(.detail))]
     Other { status: String, detail: String },
 }

@@ -28,6 +28,7 @@ mod error;
 mod fault;
 mod pipe;
 mod session;
+mod silence;
 mod ssh;
 
 pub use copy::{CopyProgress, CopyReport, copy_closure};

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,15 +10,21 @@ use std::time::{Duration, Instant};
 use cairn_protocol::frame::FrameError;
 
 use crate::TransportError;
+use crate::silence::Watch;
 
 pub struct Pipe {
     /// The host's name, for messages.
     pub host: String,
-    pub from: BufReader<ChildStdout>,
+    pub from: BufReader<Counted<ChildStdout>>,
     child: Child,
     /// `None` once the connection is closed or lost.
     to: Option<BufWriter<Counted<ChildStdin>>>,
     stderr: Stderr,
+    /// Bytes in both directions.
+    traffic: Arc<AtomicU64>,
+    watch: Option<Watch>,
+    /// The limit that ended the connection.
+    silent: Option<Duration>,
 }
 
 /// Bytes that may be on their way to the child: the most that Linux gives to any user.
@@ -36,13 +43,29 @@ impl Pipe {
         let stderr = child.stderr.take().ok_or_else(gone)?;
         // Fewer changes between us and the child; the default will do where this is not allowed.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE_SIZE);
+        let traffic = Arc::new(AtomicU64::new(0));
+        let from = Counted { below: stdout, count: 0, traffic: Arc::clone(&traffic) };
+        let to = Counted { below: stdin, count: 0, traffic: Arc::clone(&traffic) };
         Ok(Self {
             host: host.to_owned(),
-            from: BufReader::with_capacity(64 << 10, stdout),
+            from: BufReader::with_capacity(64 << 10, from),
             child,
-            to: Some(BufWriter::with_capacity(64 << 10, Counted { below: stdin, count: 0 })),
+            to: Some(BufWriter::with_capacity(64 << 10, to)),
             stderr: Stderr::collect(stderr),
+            traffic,
+            watch: None,
+            silent: None,
         })
+    }
+
+    /// From here on the connection ends when for so long no byte passes in either direction.
+    pub fn limit_silence(&mut self, limit: Option<Duration>) {
+        self.watch = limit.map(|limit| Watch::start(self.child.id(), Arc::clone(&self.traffic), limit));
+    }
+
+    /// After the end: the limit of silence that brought it about.
+    pub const fn silent(&self) -> Option<Duration> {
+        self.silent
     }
 
     /// Where to write; an error once the connection is gone.
@@ -65,6 +88,9 @@ impl Pipe {
         match error {
             FrameError::Ended | FrameError::Broken(_) => {
                 let (_, text) = self.end();
+                if let Some(limit) = self.silent {
+                    return TransportError::Silent { host, during: during.to_owned(), seconds: limit.as_secs() };
+                }
                 let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
                 let detail = last.map_or_else(|| error.to_string(), str::to_owned);
                 TransportError::Lost { host, during: during.to_owned(), detail }
@@ -76,6 +102,7 @@ impl Pipe {
     /// Closes our side, waits for the child's end (not for ever) and returns how it ended and what
     /// it printed.
     pub fn end(&mut self) -> (Option<ExitStatus>, String) {
+        self.silent = self.silent.or(self.watch.take().and_then(Watch::end));
         self.to = None;
         let deadline = Instant::now() + GRACE;
         let status = loop {
@@ -94,6 +121,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        self.watch = None;
         if self.to.take().is_some() {
             // Not waited for: a host that hangs must not hang us. The kill ends only our end.
             let _ = self.child.kill();
@@ -102,17 +130,32 @@ impl Drop for Pipe {
     }
 }
 
-/// Counts what is written.
-struct Counted<W> {
+/// Counts what passes.
+pub struct Counted<W> {
     below: W,
     count: u64,
+    traffic: Arc<AtomicU64>,
+}
+
+impl<W> Counted<W> {
+    fn passed(&mut self, n: usize) -> usize {
+        self.count += n as u64;
+        self.traffic.fetch_add(n as u64, Ordering::Relaxed);
+        n
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.below.read(buffer)?;
+        Ok(self.passed(n))
+    }
 }
 
 impl<W: Write> Write for Counted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.below.write(bytes)?;
-        self.count += n as u64;
-        Ok(n)
+        Ok(self.passed(n))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +16,10 @@ use crate::pipe::Pipe;
 use crate::ssh::{self, Agent, Target};
 use crate::{SshFault, TransportError};
 
+/// How long nothing may pass while something is on its way: hosts check a path of some gigabytes,
+/// and slow lines empty their buffers, in less.
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
+
 /// How sessions are opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -22,11 +27,20 @@ pub struct Options {
     pub ssh: PathBuf,
     /// Time for the TCP connection and the handshake.
     pub connect_timeout: Duration,
+    /// How long the host may be silent from then on until the agent speaks: login, sudo, the start.
+    pub start_timeout: Duration,
+    /// `ssh` is no part of this program's process group: Ctrl-C is for us, who then end in order.
+    pub apart: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ssh: "ssh".into(), connect_timeout: Duration::from_secs(10) }
+        Self {
+            ssh: "ssh".into(),
+            connect_timeout: Duration::from_secs(10),
+            start_timeout: Duration::from_secs(60),
+            apart: false,
+        }
     }
 }
 
@@ -45,9 +59,13 @@ impl Session {
         let file_error = |source| TransportError::AgentFile { file: agent.file.clone(), source };
         let size = std::fs::metadata(&agent.file).map_err(file_error)?.len();
         let remote = bootstrap::remote_command(&agent.store_path, size);
-        let invocation = ssh::invocation(&options.ssh, target, options.connect_timeout, &remote)?;
+        let mut invocation = ssh::invocation(&options.ssh, target, options.connect_timeout, &remote)?;
+        if options.apart {
+            invocation.command.process_group(0);
+        }
         let mut pipe = Pipe::start(invocation.command, &target.name)
             .map_err(|source| TransportError::NoSsh { program: options.ssh.clone(), source })?;
+        pipe.limit_silence(Some(options.connect_timeout + options.start_timeout));
         let pinned = target.host_key.as_ref().map(ToString::to_string);
         let mut bootstrapped = false;
         loop {
@@ -62,6 +80,8 @@ impl Session {
                     send_agent(&mut pipe, &mut File::open(&agent.file).map_err(file_error)?, size)
                         .map_err(file_error)?;
                     bootstrapped = true;
+                    // What is in the buffers on the way takes its time on a slow line.
+                    pipe.limit_silence(Some(SILENCE));
                 }
                 _ => {
                     let fault = opening_fault(&mut pipe, &noise, pinned.as_deref());
@@ -95,6 +115,7 @@ impl Session {
         if hello.version != VERSION {
             return Err(TransportError::Version { host: pipe.host.clone(), ours: VERSION, theirs: hello.version });
         }
+        pipe.limit_silence(None);
         let bytes_before = pipe.bytes_sent();
         Ok(Self { pipe, hello, bootstrapped, bytes_before })
     }
@@ -129,6 +150,19 @@ impl Session {
     pub fn request(&mut self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Response, TransportError> {
         self.send(request)?;
         self.response("the host was at work", on_event)
+    }
+
+    /// As [`Session::request`], for what a host answers at once: not for longer than `limit`.
+    pub fn request_within(&mut self, limit: Duration, request: &Request) -> Result<Response, TransportError> {
+        self.pipe.limit_silence(Some(limit));
+        let response = self.request(request, &mut |_| ());
+        self.pipe.limit_silence(None);
+        response
+    }
+
+    /// From here on the session is lost when for so long nothing passes in either direction.
+    pub(crate) fn limit_silence(&mut self, limit: Option<Duration>) {
+        self.pipe.limit_silence(limit);
     }
 
     /// Asks and does not wait.
@@ -281,6 +315,9 @@ fn send_agent(pipe: &mut Pipe, file: &mut File, size: u64) -> io::Result<()> {
 /// Why the stream ended before the agent spoke.
 fn opening_fault(pipe: &mut Pipe, noise: &str, pinned: Option<&str>) -> SshFault {
     let (status, stderr) = pipe.end();
+    if let Some(limit) = pipe.silent() {
+        return SshFault::Silent { seconds: limit.as_secs() };
+    }
     match fault::classify(status.and_then(|s| s.code()), &stderr, pinned) {
         SshFault::Other { status, detail } if detail.is_empty() && !noise.is_empty() => {
             let last = noise.lines().last().unwrap_or_default().chars().take(200).collect();

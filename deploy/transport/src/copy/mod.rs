@@ -25,7 +25,7 @@ use cairn_protocol::wanted::Wanted;
 use cairn_protocol::{CopyEvent, CopyRequest, Event, FailureKind, Request, Response, manifest};
 use cairn_store::Store;
 
-use crate::session::WriteFault;
+use crate::session::{SILENCE, WriteFault};
 use crate::{Session, TransportError};
 use plan::Plan;
 
@@ -64,6 +64,7 @@ pub fn copy_closure(
     progress: &dyn CopyProgress,
 ) -> Result<CopyReport, TransportError> {
     let (started, before) = (Instant::now(), session.bytes_sent());
+    session.limit_silence(Some(SILENCE));
     let plan = Plan::make(session, store, paths)?;
     let mut files_sent = 0;
     let mut result = send(session, store, &plan, progress, &mut files_sent);
@@ -73,6 +74,7 @@ pub fn copy_closure(
         }
         result = send(session, store, &plan.without_shortcuts(), progress, &mut files_sent);
     }
+    session.limit_silence(None);
     result?;
     Ok(CopyReport {
         bytes_sent: session.bytes_sent() - before,
