@@ -1,6 +1,7 @@
 //! The command line.
 
 mod certs;
+mod rollout;
 mod secrets;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use cairn_formats::Platform;
 use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
+pub use rollout::{ReachOptions, RolloutOptions};
 pub use secrets::{SecretsAction, SecretsOptions};
 
 #[derive(Debug, Parser)]
@@ -79,7 +81,7 @@ pub enum Command {
     /// Bring closures to hosts without switching, so that the switch has nothing left to send
     #[command(after_help = "Examples:
   deploy copy local                  build, and send what the host lacks
-  deploy copy web-1 web-2 && deploy switch web-1 web-2
+  deploy copy @web && deploy switch @web
 
 What is copied stays until the host collects what no generation needs.")]
     Copy(CopyOptions),
@@ -87,12 +89,20 @@ What is copied stays until the host collects what no generation needs.")]
     #[command(after_help = "Examples:
   deploy switch local                show the plan, ask, switch
   deploy switch local --yes          without asking
-  deploy switch local --dry-run      only show the plan")]
+  deploy switch local --dry-run      only show the plan
+  deploy switch production @edge 'db-*'     a fleet, a tag, a pattern over names
+  deploy switch @web --canary 1 --wait 2m   one first; the others when it stays healthy
+  deploy switch @web --batch 25% --on-failure revert
+
+Hosts go in waves (`after`, and those with tasks first), and within a wave as `[rollout]` in the
+fleet's fleet.toml says, or the options here. With `revert`, a failure takes every host that was
+switched already back to the generation it ran before. After Ctrl-C no further host is begun.")]
     Switch(SwitchOptions),
     /// Make an earlier generation live again
     #[command(after_help = "Examples:
   deploy rollback local              the generation before
-  deploy rollback local --to 3       generation 3")]
+  deploy rollback local --to 3       generation 3
+  deploy rollback @web --skip-unreachable")]
     Rollback(RollbackOptions),
     /// List the generations of a host
     Generations(GenerationsOptions),
@@ -174,12 +184,16 @@ pub enum ConfigAction {
 
 #[derive(Debug, Args)]
 pub struct CopyOptions {
+    /// Hosts, fleets, @TAG, or patterns such as 'edge-*'
     #[arg(value_name = "HOST", required = true)]
     pub hosts: Vec<String>,
+    #[command(flatten)]
+    pub reach: ReachOptions,
 }
 
 #[derive(Debug, Args)]
 pub struct SwitchOptions {
+    /// Hosts, fleets, @TAG, or patterns such as 'edge-*'
     #[arg(value_name = "HOST", required = true)]
     pub hosts: Vec<String>,
     /// Do not ask
@@ -194,10 +208,15 @@ pub struct SwitchOptions {
     /// Seconds for the confirmation over a fresh connection, else the host goes back
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub confirm_within: u32,
+    #[command(flatten)]
+    pub rollout: RolloutOptions,
+    #[command(flatten)]
+    pub reach: ReachOptions,
 }
 
 #[derive(Debug, Args)]
 pub struct RollbackOptions {
+    /// Hosts, fleets, @TAG, or patterns such as 'edge-*'
     #[arg(value_name = "HOST", required = true)]
     pub hosts: Vec<String>,
     /// The generation to make live [default: the one before the current]
@@ -212,6 +231,8 @@ pub struct RollbackOptions {
     /// Seconds for the confirmation over a fresh connection, else the host goes back
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub confirm_within: u32,
+    #[command(flatten)]
+    pub reach: ReachOptions,
 }
 
 #[derive(Debug, Args)]
@@ -222,7 +243,7 @@ pub struct GenerationsOptions {
 
 #[derive(Debug, Args)]
 pub struct StatusOptions {
-    /// [default: every host of the project]
+    /// Hosts, fleets, @TAG, or patterns such as 'edge-*' [default: every host of the project]
     #[arg(value_name = "HOST")]
     pub hosts: Vec<String>,
 }

@@ -80,7 +80,7 @@ impl Context {
         work(&Realiser { store, fetcher: &fetcher, locate: &locate, builder: programs::builder()?, jobs })
     }
 
-    /// The hosts that names of hosts and fleets stand for.
+    /// The hosts that names of hosts and fleets, tags and patterns stand for.
     pub fn hosts(&self, project: &Project, names: &[String]) -> Result<Vec<Host>> {
         project.hosts_named(names)?.iter().map(|name| Ok(project.host(name)?)).collect()
     }
@@ -143,6 +143,13 @@ impl Context {
             let progress = self.display.build(what);
             Ok(realiser.realise(planned, planned.target, &|event| progress.on(&event))?)
         })
+    }
+
+    /// For a command that goes on after Ctrl-C: the way to the hosts must not end with it.
+    pub fn fleet_apart<'a>(&self, store: &'a Store) -> Result<Fleet<'a>> {
+        let mut fleet = self.fleet(store)?;
+        fleet.options.apart = true;
+        Ok(fleet)
     }
 
     pub fn fleet<'a>(&self, store: &'a Store) -> Result<Fleet<'a>> {

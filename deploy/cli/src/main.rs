@@ -7,6 +7,7 @@ mod arguments;
 mod commands;
 mod context;
 mod display;
+mod interrupt;
 mod programs;
 mod secrets;
 

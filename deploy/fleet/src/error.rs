@@ -25,8 +25,26 @@ pub enum FleetError {
     Reverted { host: String, generation: Option<u64>, problem: Box<Problem> },
     #[error("{host}: {} — and going back failed as well\n  help: log in and look: `journalctl -u 'cairn-*'`", problem.message)]
     Broken { host: String, problem: Box<Problem> },
-    #[error("{host}: left as it is, because {because}, which goes before it, failed")]
+    #[error("{host}: not switched: the plan was not agreed to")]
+    Declined { host: String },
+    #[error("{host}: left as it is, because of {because}, which goes before it")]
     Skipped { host: String, because: String },
+    #[error("{host}: left as it is, because of the interruption")]
+    Interrupted { host: String },
+    #[error("{host}: switched, and not healthy after that: {message}")]
+    Unhealthy { host: String, message: String },
+    #[error("{host}: taken back to generation {generation}, because {why}")]
+    TakenBack { host: String, generation: u64, why: String },
+    #[error("{host}: it should be taken back, because {why}, and was not: {error}")]
+    NotTakenBack { host: String, why: String, error: Box<FleetError> },
+    #[error("{host}: it ran nothing before, so there is no generation to go back to")]
+    NothingBefore { host: String },
+    #[error(
+        "{first} and {second}, of the fleet `{fleet}`, say different things in [rollout]\n  help: say it once, in hosts/{fleet}/fleet.toml"
+    )]
+    Rollouts { fleet: String, first: String, second: String },
+    #[error("--{option}: {message}\n  help: {help}")]
+    Option { option: String, message: &'static str, help: &'static str },
     #[error("{host}: left as it is, because somebody else works on the fleet, as {at} says")]
     Elsewhere { host: String, at: String },
     #[error("these hosts wait for one another: {}\n  help: take one of them out of `after`", hosts.join(", "))]
@@ -44,7 +62,17 @@ impl FleetError {
             Self::Refused { problem, .. } | Self::Reverted { problem, .. } | Self::Broken { problem, .. } => {
                 Some(problem)
             }
+            Self::NotTakenBack { error, .. } => error.problem(),
             _ => None,
+        }
+    }
+
+    /// There is no way to the host.
+    pub const fn is_unreachable(&self) -> bool {
+        match self {
+            Self::NotRunning { .. } => true,
+            Self::Transport(error) => error.unreachable(),
+            _ => false,
         }
     }
 

@@ -3,18 +3,25 @@
 //! [`Fleet::connect`] opens a session to a host of the project, starting its machine first when it
 //! is one of this computer's. [`Plan`] compares the closure that is wanted with the one that is
 //! live. [`Fleet::switch`] and [`Fleet::rollback`] carry a host through copy, trial and
-//! confirmation; both end in a [`HostReport`], whatever happens.
+//! confirmation; both end in a [`HostReport`], whatever happens. [`Run`] takes many hosts through
+//! them, in the order and the portions that their definitions say.
 
 mod error;
+mod event;
 mod order;
+mod parallel;
 mod plan;
 mod reach;
 mod report;
+mod rollout;
 mod switch;
 
 pub use error::FleetError;
+pub use event::{Event, Listener};
 pub use order::{Held, NotHeld, waves};
+pub use parallel::{AT_ONCE, in_parallel};
 pub use plan::{Change, Plan, agent_of};
 pub use reach::{Fleet, Reached, rfc3339};
 pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
-pub use switch::{Confirmation, Event, Listener, Sealer, Terms};
+pub use rollout::{Actions, OnHosts, Rollout, Run};
+pub use switch::{Confirmation, Sealer, Terms};

@@ -7,6 +7,7 @@ use cairn_protocol::{Request, Response};
 use cairn_recipe::project::Host;
 use cairn_transport::Session;
 
+use crate::reach::{ANSWER, unexpected};
 use crate::{Fleet, FleetError, Terms};
 
 /// Places in `hosts`, in waves: each wave needs only what the waves before it have brought about.
@@ -85,9 +86,9 @@ impl Fleet<'_> {
             purpose: format!("a {purpose} of the fleet `{fleet}`"),
             reason: terms.reason.map(str::to_owned),
         };
-        match session.request(&request, &mut |_| ())? {
+        match session.request_within(ANSWER, &request)? {
             Response::Held => Ok(session),
-            other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+            other => Err(unexpected(host, &other)),
         }
     }
 }

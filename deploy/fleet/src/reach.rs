@@ -1,6 +1,7 @@
 //! From a host of the project to a session with its agent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cairn_formats::StorePath;
 use cairn_machine::{MachineSpec, Machines, State};
@@ -10,8 +11,11 @@ use cairn_store::Store;
 use cairn_transport::{Agent, HostKey, Options, Session, Target, TransportError};
 
 use crate::FleetError;
+use crate::event::{Event, Listener};
 use crate::report::{Endpoint, StatusEntry};
-use crate::switch::{Event, Listener};
+
+/// How long a host may take for an answer that it has at hand, or that it asks its services for.
+pub(crate) const ANSWER: Duration = Duration::from_secs(120);
 
 /// What working on hosts needs.
 pub struct Fleet<'a> {
@@ -76,9 +80,9 @@ impl Fleet<'_> {
     pub fn status(&self, host: &Host, agent: &StorePath, listener: &Listener) -> StatusEntry {
         let asked = self.reach(host, false, listener).and_then(|reached| {
             let mut session = self.connect(host, &reached, agent)?;
-            match session.request(&Request::Status, &mut |_| ())? {
+            match session.request_within(ANSWER, &Request::Status)? {
                 Response::Status { status } => Ok((reached.address, status)),
-                other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+                other => Err(unexpected(host, &other)),
             }
         });
         match asked {
@@ -114,6 +118,11 @@ impl Fleet<'_> {
             },
         }
     }
+}
+
+/// Of a host that answered another question.
+pub(crate) fn unexpected(host: &Host, answer: &impl std::fmt::Debug) -> FleetError {
+    FleetError::Answer { host: host.name.clone(), answer: format!("{answer:?}") }
 }
 
 fn url(address: &str, endpoint: &cairn_protocol::Endpoint) -> String {

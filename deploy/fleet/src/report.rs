@@ -15,6 +15,12 @@ pub enum Outcome {
     Copied,
     /// Failed with nothing changed.
     Failed,
+    /// There was no way to it.
+    Unreachable,
+    /// Not begun, because of another host or of the operator.
+    Skipped,
+    /// Switched, and not healthy after that.
+    Unhealthy,
     /// Failed and went back by itself.
     Reverted,
     /// Failed, and a person must look.
@@ -24,15 +30,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const fn is_success(self) -> bool {
-        matches!(self, Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied)
-    }
-
     pub fn of(error: &FleetError) -> Self {
         match error {
             FleetError::Reverted { .. } => Self::Reverted,
             FleetError::Broken { .. } => Self::Broken,
+            FleetError::Skipped { .. } | FleetError::Interrupted { .. } => Self::Skipped,
             other if other.is_locked() => Self::Locked,
+            other if other.is_unreachable() => Self::Unreachable,
             _ => Self::Failed,
         }
     }
@@ -41,8 +45,8 @@ impl Outcome {
     const fn exit_code(self) -> u8 {
         match self {
             Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied => 0,
-            Self::Failed => 1,
-            Self::Reverted | Self::Broken => 3,
+            Self::Failed | Self::Unreachable | Self::Skipped => 1,
+            Self::Reverted | Self::Broken | Self::Unhealthy => 3,
             Self::Locked => 5,
         }
     }
@@ -72,9 +76,54 @@ pub struct HostReport {
 }
 
 impl HostReport {
+    /// Whether the host runs what was asked for.
+    pub const fn is_success(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// Its health was asked again after the switch.
+    pub fn was_unhealthy(&mut self, message: String) {
+        self.outcome = Outcome::Unhealthy;
+        self.fail(FleetError::Unhealthy { host: self.name.clone(), message });
+    }
+
+    /// The host was to go back to the generation before, because `because` failed.
+    pub fn was_taken_back(&mut self, because: &str, back: Self) {
+        let why = match &self.failure {
+            Some(FleetError::Unhealthy { message, .. }) => format!("it was not healthy: {message}"),
+            _ => format!("{because} failed"),
+        };
+        let host = self.name.clone();
+        self.seconds += back.seconds;
+        match (back.failure, back.generation) {
+            (None, Some(generation)) => {
+                (self.outcome, self.generation, self.changed) = (Outcome::RolledBack, back.generation, false);
+                self.fail(FleetError::TakenBack { host, generation, why });
+            }
+            (error, _) => {
+                if back.outcome == Outcome::Broken {
+                    self.outcome = Outcome::Broken;
+                }
+                let error = error.unwrap_or_else(|| FleetError::NothingBefore { host: host.clone() });
+                self.fail(FleetError::NotTakenBack { host, why, error: Box::new(error) });
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: FleetError) {
+        self.error = Some(failure.to_string());
+        self.log = failure.problem().map(|problem| problem.log.clone()).unwrap_or_default();
+        self.failure = Some(failure);
+    }
+
     /// Of a host that was not worked on, because another one failed before.
     pub fn skipped(name: &str, because: &str) -> Self {
         Self::failed(name, FleetError::Skipped { host: name.to_owned(), because: because.to_owned() })
+    }
+
+    /// Of a host that was not begun any more.
+    pub fn interrupted(name: &str) -> Self {
+        Self::failed(name, FleetError::Interrupted { host: name.to_owned() })
     }
 
     /// Of a host on which nothing was done.
@@ -95,11 +144,14 @@ impl HostReport {
 }
 
 /// 0 when all is well; the one host's own code; of several hosts 5 when somebody else holds them all,
-/// else 4 when some failed.
-pub fn exit_code(reports: &[HostReport]) -> u8 {
+/// else 4 when some failed. With `skip_unreachable`, hosts that cannot be reached do not count as
+/// long as another one can.
+pub fn exit_code(reports: &[HostReport], skip_unreachable: bool) -> u8 {
+    let left_out = |report: &HostReport| skip_unreachable && report.outcome == Outcome::Unreachable;
     match reports {
+        [] => 0,
         [one] => one.outcome.exit_code(),
-        many if many.iter().all(|r| r.outcome.is_success()) => 0,
+        many if many.iter().all(|r| r.is_success() || left_out(r)) && !many.iter().all(left_out) => 0,
         many if many.iter().all(|r| r.outcome == Outcome::Locked) => 5,
         _ => 4,
     }

@@ -9,48 +9,16 @@ use cairn_closure::Secret;
 use cairn_formats::StorePath;
 use cairn_protocol::{
     ActivationId, ActivationRequest, Generation, Goal, Outcome as Ended, Request, Response, RollbackTarget,
-    SealedSecret, Stamped, SwitchEnd,
+    SealedSecret, SwitchEnd,
 };
 use cairn_recipe::project::Host;
 use cairn_transport::{CopyProgress, Session, copy_closure};
 
+use crate::event::{Event, Listener};
 use crate::plan::{Plan, agent_of, manifest_of};
+use crate::reach::{ANSWER, unexpected};
 use crate::report::{HostReport, Outcome};
 use crate::{Fleet, FleetError, Reached};
-
-/// What happens meanwhile.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A machine of this computer is being brought up.
-    Machine {
-        host: &'a str,
-        text: String,
-    },
-    Connected {
-        host: &'a str,
-        bootstrapped: bool,
-    },
-    Copying {
-        host: &'a str,
-        bytes: u64,
-    },
-    Copied {
-        host: &'a str,
-        bytes: u64,
-        files: u64,
-    },
-    /// Sealed secrets that the host lacks are sent.
-    Secrets {
-        host: &'a str,
-        count: usize,
-    },
-    Activation {
-        host: &'a str,
-        line: &'a Stamped,
-    },
-}
-
-pub type Listener<'a> = dyn Fn(Event<'_>) + Sync + 'a;
 
 /// Decides, with the plan in view, whether a host is changed. `false` leaves it as it is.
 pub type Confirmation<'a> = dyn Fn(&Plan) -> bool + Sync + 'a;
@@ -73,6 +41,8 @@ pub struct Terms<'a> {
 /// How far a host got, for the report.
 #[derive(Default)]
 struct Course {
+    /// A session was opened.
+    met: bool,
     previous: Option<u64>,
     bytes_sent: u64,
 }
@@ -90,9 +60,7 @@ impl Fleet<'_> {
     pub fn rollback(&self, host: &Host, agent: &StorePath, to: RollbackTarget, terms: Terms) -> HostReport {
         let start = Instant::now();
         let mut course = Course::default();
-        let ended = self.reach(host, false, terms.listener).and_then(|reached| {
-            let session = self.connect(host, &reached, agent)?;
-            course.previous = session.hello().current.as_ref().map(|g| g.number);
+        let ended = self.meet(host, false, agent, terms.listener, &mut course).and_then(|(reached, session)| {
             let request = Request::Rollback {
                 to,
                 operator: self.operator.clone(),
@@ -108,18 +76,18 @@ impl Fleet<'_> {
     pub fn copy(&self, host: &Host, closure: &StorePath, listener: &Listener) -> HostReport {
         let start = Instant::now();
         let mut course = Course::default();
-        let copied = self.open(host, closure, listener, &mut course).and_then(|mut opened| {
+        let copied = agent_of(self.store, closure).and_then(|agent| {
+            let (_, mut session) = self.meet(host, true, &agent, listener, &mut course)?;
             let paths = self.store.closure(std::slice::from_ref(closure))?;
-            self.send(host, &mut opened.session, &paths, listener, &mut course)?;
-            opened.session.close();
+            self.send(host, &mut session, &paths, listener, &mut course)?;
+            session.close();
             Ok(())
         });
-        let (outcome, failure) = match copied {
-            Ok(()) => (Outcome::Copied, None),
-            Err(error) => (Outcome::of(&error), Some(error)),
-        };
         let generation = course.previous;
-        course.report(host, start, outcome, generation, failure)
+        match copied {
+            Ok(()) => course.report(host, start, Outcome::Copied, generation, None),
+            Err(error) => course.failed(host, start, error),
+        }
     }
 
     fn try_switch(
@@ -130,7 +98,8 @@ impl Fleet<'_> {
         terms: Terms,
         course: &mut Course,
     ) -> Result<Ended, FleetError> {
-        let Opened { agent, reached, mut session } = self.open(host, closure, terms.listener, course)?;
+        let agent = agent_of(self.store, closure)?;
+        let (reached, mut session) = self.meet(host, true, &agent, terms.listener, course)?;
         let current = session.hello().current.clone();
         let wanted = self.lacking(&session, closure)?;
         let is_live = |g: &Generation| g.closure == *closure && session.hello().host.activation.is_none();
@@ -140,25 +109,16 @@ impl Fleet<'_> {
         let paths = self.store.closure(std::slice::from_ref(closure))?;
         let plan = Plan::new(self.store, &host.name, session.hello(), closure, &paths)?;
         if !agree(&plan) {
-            let problem = cairn_protocol::Problem {
-                step: cairn_protocol::Step::Preflight,
-                message: "not switched: the plan was not agreed to".to_owned(),
-                advice: None,
-                service: None,
-                unit: None,
-                log: Vec::new(),
-                health: None,
-            };
-            return Ok(Ended::Refused { problem });
+            return Err(FleetError::Declined { host: host.name.clone() });
         }
         // Before anything is sent: without them there is nothing to switch to.
         let secrets = seal(host, &session, &wanted, terms)?;
         self.send(host, &mut session, &paths, terms.listener, course)?;
         if !secrets.is_empty() {
             (terms.listener)(Event::Secrets { host: &host.name, count: secrets.len() });
-            match session.request(&Request::KeepSecrets { secrets }, &mut |_| ())? {
+            match session.request_within(ANSWER, &Request::KeepSecrets { secrets })? {
                 Response::Kept => {}
-                other => return Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+                other => return Err(unexpected(host, &other)),
             }
         }
         let request = Request::Switch(ActivationRequest {
@@ -178,20 +138,21 @@ impl Fleet<'_> {
         Ok(wanted.secrets().into_iter().filter(|secret| !kept.contains(&secret.file_name())).cloned().collect())
     }
 
-    /// A session with the agent of `closure`, on a host that is started if it is a machine.
-    fn open(
+    /// A session with the host's agent; a machine of this computer is started if `start` says so.
+    fn meet(
         &self,
         host: &Host,
-        closure: &StorePath,
+        start: bool,
+        agent: &StorePath,
         listener: &Listener,
         course: &mut Course,
-    ) -> Result<Opened, FleetError> {
-        let agent = agent_of(self.store, closure)?;
-        let reached = self.reach(host, true, listener)?;
-        let session = self.connect(host, &reached, &agent)?;
+    ) -> Result<(Reached, Session), FleetError> {
+        let reached = self.reach(host, start, listener)?;
+        let session = self.connect(host, &reached, agent)?;
         listener(Event::Connected { host: &host.name, bootstrapped: session.bootstrapped() });
+        course.met = true;
         course.previous = session.hello().current.as_ref().map(|g| g.number);
-        Ok(Opened { agent, reached, session })
+        Ok((reached, session))
     }
 
     fn send(
@@ -228,7 +189,7 @@ impl Fleet<'_> {
         let confirm = Request::Confirm { id, operator: self.operator.clone() };
         match self.ask(host, &mut fresh, &confirm, &mut seen, listener)? {
             (_, SwitchEnd::Ended(outcome)) => Ok(outcome),
-            (id, other) => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{id}: {other:?}") }),
+            (id, other) => Err(unexpected(host, &(id, other))),
         }
     }
 
@@ -254,7 +215,7 @@ impl Fleet<'_> {
         *seen = told;
         match response {
             Response::Switch { id, end } => Ok((id, end)),
-            other => Err(FleetError::Answer { host: host.name.clone(), answer: format!("{other:?}") }),
+            other => Err(unexpected(host, &other)),
         }
     }
 }
@@ -266,12 +227,6 @@ fn seal(host: &Host, session: &Session, secrets: &[Secret], terms: Terms) -> Res
             .map_err(|message| FleetError::Secrets { host: host.name.clone(), message }),
         _ => Ok(Vec::new()),
     }
-}
-
-struct Opened {
-    agent: StorePath,
-    reached: Reached,
-    session: Session,
 }
 
 struct Copying<'a> {
@@ -294,27 +249,40 @@ fn report(
 ) -> HostReport {
     let name = host.name.clone();
     let boxed = Box::new;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return course.failed(host, start, error),
+    };
     let (outcome, generation, failure) = match ended {
-        Ok(Ended::Committed { generation, .. }) => (success, Some(generation), None),
-        Ok(Ended::Unchanged { generation }) => (Outcome::Unchanged, Some(generation), None),
-        Ok(Ended::Refused { problem }) => (
+        Ended::Committed { generation, .. } => (success, Some(generation), None),
+        Ended::Unchanged { generation } => (Outcome::Unchanged, Some(generation), None),
+        Ended::Refused { problem } => (
             Outcome::Failed,
             course.previous,
             Some(FleetError::Refused { host: name.clone(), problem: boxed(problem) }),
         ),
-        Ok(Ended::Reverted { generation, problem }) => {
+        Ended::Reverted { generation, problem } => {
             let error = FleetError::Reverted { host: name.clone(), generation, problem: boxed(problem) };
             (Outcome::Reverted, generation, Some(error))
         }
-        Ok(Ended::Broken { problem }) => {
+        Ended::Broken { problem } => {
             (Outcome::Broken, None, Some(FleetError::Broken { host: name.clone(), problem: boxed(problem) }))
         }
-        Err(error) => (Outcome::of(&error), course.previous, Some(error)),
     };
     course.report(host, start, outcome, generation, failure)
 }
 
 impl Course {
+    fn failed(self, host: &Host, start: Instant, error: FleetError) -> HostReport {
+        let outcome = match Outcome::of(&error) {
+            // On the way back to it, after work had begun.
+            Outcome::Unreachable if self.met => Outcome::Failed,
+            outcome => outcome,
+        };
+        let generation = self.previous;
+        self.report(host, start, outcome, generation, Some(error))
+    }
+
     fn report(
         self,
         host: &Host,

@@ -19,7 +19,7 @@ when one is not for its name, is not trusted, or has too few days left, or a hos
 
 #[derive(Debug, Args)]
 pub struct CertsStatusOptions {
-    /// Hosts or fleets [default: every host of the project that serves TLS]
+    /// Hosts, fleets, @TAG, or patterns such as 'edge-*' [default: every host of the project that serves TLS]
     #[arg(value_name = "HOST")]
     pub hosts: Vec<String>,
     /// Fewer days left are a fault

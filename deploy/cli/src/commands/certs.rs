@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use cairn_certificates::{Fault, Roots, Server, Shown, Terms};
-use cairn_fleet::Fleet;
+use cairn_fleet::{AT_ONCE, Fleet, in_parallel};
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
@@ -67,13 +67,7 @@ fn status(context: &Context, options: &CertsStatusOptions) -> Result<u8> {
     });
     let store = context.store()?;
     let fleet = context.fleet(&store)?;
-    let entries = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            hosts.iter().map(|host| scope.spawn(|| examine(&fleet, host, &roots, options.days))).collect();
-        let join =
-            |thread: std::thread::ScopedJoinHandle<_>| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
-        threads.into_iter().map(join).collect::<Vec<HostEntry>>()
-    });
+    let entries = in_parallel(AT_ONCE, &hosts, |host| examine(&fleet, host, &roots, options.days));
     let well = |host: &HostEntry| host.error.is_none() && host.certificates.iter().all(|c| c.faults.is_empty());
     let code = u8::from(!entries.iter().all(well));
     let report = Report { hosts: entries };

@@ -1,10 +1,12 @@
 //! `deploy copy`: brings closures to hosts ahead of a switch, and changes nothing that runs there.
 
 use anyhow::Result;
+use cairn_fleet::{AT_ONCE, Event, HostReport, in_parallel};
 
-use super::switch::{finish, in_parallel};
+use super::switch::finish;
 use crate::arguments::CopyOptions;
 use crate::context::Context;
+use crate::interrupt;
 
 pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
     let project = context.project()?;
@@ -12,10 +14,18 @@ pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
     let store = context.store()?;
     let closures =
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
-    let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
-    let all: Vec<usize> = (0..hosts.len()).collect();
-    let copy = |at: usize| fleet.copy(&hosts[at], &closures[at], &|event| progress.on(&event));
-    let reports = in_parallel(&all, false, copy);
-    finish(context, reports)
+    interrupt::listen(progress.speaker())?;
+    let fleet = context.fleet_apart(&store)?;
+    let all: Vec<_> = hosts.iter().zip(&closures).collect();
+    let reports = in_parallel(options.reach.parallel.map_or(AT_ONCE, usize::from), &all, |(host, closure)| {
+        if interrupt::came() {
+            return HostReport::interrupted(&host.name);
+        }
+        let report = fleet.copy(host, closure, &|event| progress.on(&event));
+        progress.on(&Event::Ended { host: &host.name, report: &report });
+        report
+    });
+    progress.clear();
+    finish(context, reports, options.reach.skip_unreachable)
 }

@@ -1,12 +1,13 @@
 //! `deploy rollback`: an earlier generation becomes live again.
 
 use anyhow::{Result, bail};
-use cairn_fleet::Terms;
+use cairn_fleet::{OnHosts, Run, Terms};
 use cairn_protocol::RollbackTarget;
 
-use super::switch::{finish, in_parallel, not_held};
+use super::switch::{finish, not_held};
 use crate::arguments::RollbackOptions;
 use crate::context::Context;
+use crate::interrupt;
 
 pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let project = context.project()?;
@@ -18,14 +19,14 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
         .collect::<Result<Vec<_>>>()?;
     if !options.yes {
         let to = options.to.map_or("the generation before".to_owned(), |n| format!("generation {n}"));
-        let question = format!("Roll {} back to {to}?", options.hosts.join(", "));
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        let question = format!("Roll {} back to {to}?", names.join(", "));
         match context.display.ask(&question) {
             Some(true) => {}
             Some(false) => return Ok(1),
             None => bail!("nothing was rolled back: there is no terminal to ask on\n  help: add --yes"),
         }
     }
-    let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
     let to = options.to.map_or(RollbackTarget::Previous, RollbackTarget::Number);
     let listener = |event: cairn_fleet::Event| progress.on(&event);
@@ -35,16 +36,19 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
         confirm_within: options.confirm_within,
         listener: &listener,
     };
+    interrupt::listen(progress.speaker())?;
+    let fleet = context.fleet_apart(&store)?;
     let _held = match fleet.hold(&hosts, &agents, "rollback", terms) {
         Ok(held) => held,
-        Err(error) => return finish(context, not_held(&hosts, *error)),
+        Err(error) => return finish(context, not_held(&hosts, *error), false),
     };
-    let mut reports = Vec::new();
     // Back in the opposite order: those that need others before these. A host that fails holds
     // nobody up, since going back is what is wanted everywhere.
-    for wave in cairn_fleet::waves(&hosts)?.into_iter().rev() {
-        reports.extend(in_parallel(&wave, false, |at| fleet.rollback(&hosts[at], &agents[at], to, terms)));
-    }
-    reports.sort_by_key(|report| hosts.iter().position(|host| host.name == report.name));
-    finish(context, reports)
+    let waves = cairn_fleet::waves(&hosts)?.into_iter().rev().collect();
+    let begin = |at: usize| fleet.rollback(&hosts[at], &agents[at], to, terms);
+    let actions =
+        OnHosts { fleet: &fleet, hosts: &hosts, agents: &agents, terms, begin: &begin, interrupted: &interrupt::came };
+    let reports = Run::of_all(&hosts, waves, options.reach.parallel.map(usize::from)).carry_out(&actions);
+    progress.clear();
+    finish(context, reports, options.reach.skip_unreachable)
 }

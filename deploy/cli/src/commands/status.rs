@@ -1,7 +1,7 @@
 //! `deploy status`: what hosts run and how they are.
 
 use anyhow::Result;
-use cairn_fleet::StatusEntry;
+use cairn_fleet::{AT_ONCE, StatusEntry, in_parallel};
 use serde::Serialize;
 
 use crate::arguments::StatusOptions;
@@ -23,13 +23,8 @@ pub fn run(context: &Context, options: &StatusOptions) -> Result<u8> {
         .map(|host| context.agent(&project, &store, host.definition.platform))
         .collect::<Result<Vec<_>>>()?;
     let fleet = context.fleet(&store)?;
-    let entries = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            hosts.iter().zip(&agents).map(|(host, agent)| scope.spawn(|| fleet.status(host, agent, &|_| ()))).collect();
-        let join =
-            |thread: std::thread::ScopedJoinHandle<_>| thread.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
-        threads.into_iter().map(join).collect::<Vec<StatusEntry>>()
-    });
+    let asked: Vec<_> = hosts.iter().zip(&agents).collect();
+    let entries = in_parallel(AT_ONCE, &asked, |(host, agent)| fleet.status(host, agent, &|_| ()));
     let code = exit_code(&entries);
     let report = Report { hosts: entries };
     context.display.result(&report, || text(&report))?;

@@ -1,15 +1,16 @@
 //! `deploy switch`: builds what hosts should run and makes it live on them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Result, bail};
-use cairn_fleet::{FleetError, HostReport, NotHeld, Plan, Terms, exit_code};
-use cairn_formats::StorePath;
+use cairn_fleet::{FleetError, HostReport, NotHeld, OnHosts, Plan, Run, Terms, exit_code};
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
-use crate::display;
 use crate::secrets::Secrets;
+use crate::{display, interrupt};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -19,27 +20,39 @@ pub struct Report {
 pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let project = context.project()?;
     let hosts = context.hosts(&project, &options.hosts)?;
+    let mut said = options.rollout.entry(&options.reach);
+    if !options.yes {
+        // Questions are asked one after another.
+        said.parallel = 1.try_into().ok();
+    }
+    let run = match options.dry_run {
+        // A plan is shown whatever the other hosts say.
+        true => Run::of_all(&hosts, cairn_fleet::waves(&hosts)?, Some(1)),
+        false => Run::new(&hosts, &said, options.reach.skip_unreachable)?,
+    };
     let store = context.store()?;
     let closures =
         hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
+    let agents =
+        closures.iter().map(|closure| cairn_fleet::agent_of(&store, closure)).collect::<Result<Vec<_>, _>>()?;
 
     let secrets = Secrets::of(&project)?;
     let seal = |host: &Host, key: Option<&str>, wanted: &[_]| {
         secrets.seal(host, key, wanted).map_err(|error| format!("{error:#}"))
     };
-    let fleet = context.fleet(&store)?;
     let progress = context.display.hosts();
-    let unanswered = std::sync::atomic::AtomicBool::new(false);
-    let agree = |plan: &Plan| {
+    let unanswered = AtomicBool::new(false);
+    let ask = |plan: &Plan| {
         context.display.note(display::plan(plan).trim_end());
         if options.dry_run || options.yes {
             return options.yes && !options.dry_run;
         }
         context.display.ask(&format!("Switch {}?", plan.host)).unwrap_or_else(|| {
-            unanswered.store(true, std::sync::atomic::Ordering::Relaxed);
+            unanswered.store(true, Ordering::Relaxed);
             false
         })
     };
+    let agree = |plan: &Plan| progress.aside(|| ask(plan));
     let listener = |event: cairn_fleet::Event| progress.on(&event);
     let terms = Terms {
         reason: options.message.as_deref(),
@@ -47,36 +60,47 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         confirm_within: options.confirm_within,
         listener: &listener,
     };
-    let switch = |host: &Host, closure: &StorePath| fleet.switch(host, closure, &agree, terms);
-    let waves = cairn_fleet::waves(&hosts)?;
-    let agents =
-        closures.iter().map(|closure| cairn_fleet::agent_of(&store, closure)).collect::<Result<Vec<_>, _>>()?;
+    interrupt::listen(progress.speaker())?;
+    let fleet = context.fleet_apart(&store)?;
     let held = if options.dry_run { Ok(None) } else { fleet.hold(&hosts, &agents, "switch", terms).map(Some) };
     let _held = match held {
         Ok(held) => held,
-        Err(error) => return finish(context, not_held(&hosts, *error)),
+        Err(error) => return finish(context, not_held(&hosts, *error), false),
     };
-    let mut reports: Vec<HostReport> = Vec::new();
-    for wave in waves {
-        let failed = reports.iter().find(|report| !report.outcome.is_success()).map(|failed| failed.name.clone());
-        match failed {
-            Some(because) if !options.dry_run => {
-                reports.extend(wave.iter().map(|&at| HostReport::skipped(&hosts[at].name, &because)));
-            }
-            // Questions are asked one after another; without questions a wave goes at once.
-            _ => reports.extend(in_parallel(&wave, !options.yes, |at| switch(&hosts[at], &closures[at]))),
-        }
+    if let Some(outline) = outline(&run) {
+        context.display.note(&outline);
     }
-    reports.sort_by_key(|report| hosts.iter().position(|host| host.name == report.name));
+    let begin = |at: usize| fleet.switch(&hosts[at], &closures[at], &agree, terms);
+    let actions =
+        OnHosts { fleet: &fleet, hosts: &hosts, agents: &agents, terms, begin: &begin, interrupted: &interrupt::came };
+    let reports = run.carry_out(&actions);
+    progress.clear();
     if unanswered.into_inner() {
         bail!(
             "nothing was switched: there is no terminal to ask on\n  help: add --yes to switch without asking, or --dry-run to see the plan"
         );
     }
-    if options.dry_run && reports.iter().all(|r| matches!(r.failure, None | Some(FleetError::Refused { .. }))) {
+    if options.dry_run && reports.iter().all(|r| matches!(r.failure, None | Some(FleetError::Declined { .. }))) {
         return Ok(0);
     }
-    finish(context, reports)
+    finish(context, reports, options.reach.skip_unreachable)
+}
+
+/// The order in which hosts go, if there is one.
+fn outline(run: &Run) -> Option<String> {
+    let portions = run.outline();
+    if portions.len() < 2 {
+        return None;
+    }
+    let last = portions.len() - 1;
+    let line = |(at, (hosts, wait)): (usize, &(Vec<&str>, std::time::Duration))| {
+        let watched = match wait.is_zero() || at == last {
+            true => String::new(),
+            false => format!(", watched for {} s", wait.as_secs_f64().ceil()),
+        };
+        format!("\n  {}. {}{watched}", at + 1, hosts.join(", "))
+    };
+    Some(format!("in this order:{}", portions.iter().enumerate().map(line).collect::<String>()))
 }
 
 /// When a fleet could not be held: nothing was done on any host.
@@ -93,7 +117,7 @@ pub fn not_held(hosts: &[Host], not_held: NotHeld) -> Vec<HostReport> {
 }
 
 /// Prints what became of each host; gives the exit code.
-pub fn finish(context: &Context, reports: Vec<HostReport>) -> Result<u8> {
+pub fn finish(context: &Context, reports: Vec<HostReport>, skip_unreachable: bool) -> Result<u8> {
     for report in &reports {
         if let Some(error) = &report.failure {
             eprintln!("error: {error}");
@@ -102,36 +126,8 @@ pub fn finish(context: &Context, reports: Vec<HostReport>) -> Result<u8> {
             }
         }
     }
-    let code = exit_code(&reports);
+    let code = exit_code(&reports, skip_unreachable);
     let report = Report { hosts: reports };
-    context.display.result(&report, || text(&report))?;
+    context.display.result(&report, || display::summary(&report.hosts))?;
     Ok(code)
-}
-
-fn text(report: &Report) -> String {
-    let mut lines = String::new();
-    for host in &report.hosts {
-        let generation = host.generation.map_or("no generation".to_owned(), |g| format!("generation {g}"));
-        let outcome = serde_json::to_value(host.outcome).ok();
-        let outcome = outcome.as_ref().and_then(|v| v.as_str()).unwrap_or_default();
-        let sent =
-            if host.bytes_sent > 0 { format!(", {} sent", display::size(host.bytes_sent)) } else { String::new() };
-        lines.push_str(&format!("{}: {outcome}, {generation}{sent}, {:.1} s\n", host.name, host.seconds));
-    }
-    lines
-}
-
-/// Works on each of these hosts (places in a list), at once or in order; gives reports in order.
-pub fn in_parallel(hosts: &[usize], one_by_one: bool, work: impl Fn(usize) -> HostReport + Sync) -> Vec<HostReport> {
-    if one_by_one {
-        return hosts.iter().map(|host| work(*host)).collect();
-    }
-    std::thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = hosts.iter().map(|host| scope.spawn(move || work(*host))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
 }

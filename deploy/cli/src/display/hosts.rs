@@ -1,39 +1,93 @@
 //! Hosts as they are switched: plans, the steps of an activation, what went wrong.
 
-use cairn_fleet::{Change, Event, Plan};
+use cairn_fleet::{Change, Event, HostReport, Plan};
 use cairn_protocol::{ActivationEvent, Problem, ServiceState};
 
-use super::size;
+use super::screen::Screen;
+use super::{outcome, size};
 
-/// Shows the events of hosts, one line each, with the host's name in front.
+/// Shows the events of hosts: one line each, with the host's name in front; on a terminal one line
+/// for each host that is worked on, and above them what is worth keeping.
 pub struct HostProgress {
     quiet: bool,
+    screen: Option<Screen>,
 }
 
 impl HostProgress {
-    pub fn new(quiet: bool, _terminal: bool) -> Self {
-        Self { quiet }
+    pub fn new(quiet: bool, terminal: bool) -> Self {
+        Self { quiet, screen: (terminal && !quiet).then(Screen::default) }
     }
 
     pub fn on(&self, event: &Event) {
-        if self.quiet {
-            return;
-        }
-        if let Some((host, text)) = describe(event) {
-            eprintln!("{host}: {text}");
+        match &self.screen {
+            _ if self.quiet => {}
+            None => {
+                if let Some((host, text)) = describe(event) {
+                    eprintln!("{host}: {text}");
+                }
+            }
+            Some(screen) => match (event, describe(event)) {
+                (Event::Ended { host, report }, _) => screen.ended(host, &end(report)),
+                (Event::Copying { host, bytes }, _) => screen.now(host, &format!("copying, {} of files", size(*bytes))),
+                (Event::Connected { host, .. }, None) => screen.now(host, "connected"),
+                (event, Some((host, text))) if is_kept(event) => screen.keep(&format!("{host}: {text}")),
+                (_, Some((host, text))) => screen.now(host, text.trim_start()),
+                (_, None) => {}
+            },
         }
     }
+
+    /// Nothing is worked on any more.
+    pub fn clear(&self) {
+        self.screen.iter().for_each(Screen::clear);
+    }
+
+    /// Runs `talk`, which writes to the terminal itself.
+    pub fn aside<T>(&self, talk: impl FnOnce() -> T) -> T {
+        match &self.screen {
+            Some(screen) => screen.aside(talk),
+            None => talk(),
+        }
+    }
+
+    /// Says something from elsewhere in the middle of it.
+    pub fn speaker(&self) -> impl FnOnce(&str) + Send + 'static {
+        let screen = self.screen.clone();
+        move |text| match screen {
+            Some(screen) => screen.keep(text),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+/// What somebody may want to read again when all is over.
+fn is_kept(event: &Event) -> bool {
+    use ActivationEvent::{Note, Output, Problem};
+    match event {
+        Event::Activation { line, .. } => matches!(line.event, Output { .. } | Note { .. } | Problem { .. }),
+        Event::TakingBack { .. } => true,
+        _ => false,
+    }
+}
+
+fn end(report: &HostReport) -> String {
+    let generation = report.generation.map_or(String::new(), |generation| format!(", generation {generation}"));
+    format!("{}{generation}, {:.1} s", outcome(report), report.seconds)
 }
 
 fn describe<'a>(event: &'a Event) -> Option<(&'a str, String)> {
     Some(match event {
         Event::Machine { host, text } => (host, text.clone()),
         Event::Connected { host, bootstrapped: true } => (host, "connected, agent sent along".to_owned()),
-        Event::Connected { .. } | Event::Copying { .. } => return None,
+        Event::Connected { .. } | Event::Copying { .. } | Event::Ended { .. } => return None,
         Event::Copied { host, bytes, files } => (host, format!("copied {files} files, {} sent", size(*bytes))),
         Event::Secrets { host, count: 1 } => (host, "1 secret sent, sealed to the host".to_owned()),
         Event::Secrets { host, count } => (host, format!("{count} secrets sent, each sealed to the host")),
         Event::Activation { host, line } => (host, activation(&line.event)?),
+        Event::Watching { host, wait } => {
+            (host, format!("watched for {:.0} s before the next hosts begin", wait.as_secs_f64().ceil()))
+        }
+        Event::TakingBack { host, because } => (host, format!("taken back, because {because} failed")),
     })
 }
 

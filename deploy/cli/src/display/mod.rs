@@ -3,12 +3,20 @@
 
 mod build;
 mod hosts;
+mod screen;
+mod summary;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::interrupt;
 
 pub use build::{BuildProgress, size};
 pub use hosts::{HostProgress, plan, problem};
+pub use summary::{outcome, summary};
 pub use table::table;
 
 /// How this run talks.
@@ -64,9 +72,20 @@ impl Display {
             return None;
         }
         eprint!("{question} [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).ok()?;
-        Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        // In a thread, so that Ctrl-C is an answer as well.
+        let (sender, answers) = mpsc::channel();
+        thread::spawn(move || {
+            let mut answer = String::new();
+            let read = std::io::stdin().read_line(&mut answer);
+            sender.send(read.map(|_| answer))
+        });
+        loop {
+            match answers.recv_timeout(Duration::from_millis(100)) {
+                Ok(answer) => return Some(matches!(answer.ok()?.trim().to_lowercase().as_str(), "y" | "yes")),
+                Err(RecvTimeoutError::Timeout) if !interrupt::came() => {}
+                Err(_) => return Some(false),
+            }
+        }
     }
 }
 
