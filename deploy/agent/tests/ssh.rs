@@ -194,3 +194,17 @@ fn an_agent_for_another_platform_is_not_sent() {
     let TransportError::WrongPlatform { machine, agent, .. } = error else { panic!("{error}") };
     assert_eq!((machine.as_str(), agent.as_str()), (Platform::native().machine(), other.oci()));
 }
+
+#[test]
+fn a_host_that_says_nothing_is_given_up() {
+    let (dir, here) = (tempfile::tempdir().unwrap(), Home::new());
+    // In place of a login that hangs: the connection is there, and no byte comes.
+    let silent = dir.path().join("ssh");
+    fs::write(&silent, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    fs::set_permissions(&silent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let short = Duration::from_millis(500);
+    let options = Options { ssh: silent, connect_timeout: short, start_timeout: short, apart: true };
+    let error = Session::open(&Target::new("web-1", "127.0.0.1"), &agent(&here), &options).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, TransportError::Ssh { fault: SshFault::Silent { seconds: 1 }, .. }), "{error}");
+    assert!(error.unreachable());
+}

@@ -25,10 +25,12 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         // Questions are asked one after another.
         said.parallel = 1.try_into().ok();
     }
+    let run = Run::new(&hosts, &said, options.reach.skip_unreachable)?;
+    let outline = outline(&run);
     let run = match options.dry_run {
         // A plan is shown whatever the other hosts say.
         true => Run::of_all(&hosts, cairn_fleet::waves(&hosts)?, Some(1)),
-        false => Run::new(&hosts, &said, options.reach.skip_unreachable)?,
+        false => run,
     };
     let store = context.store()?;
     let closures =
@@ -67,7 +69,7 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         Ok(held) => held,
         Err(error) => return finish(context, not_held(&hosts, *error), false),
     };
-    if let Some(outline) = outline(&run) {
+    if let Some(outline) = outline {
         context.display.note(&outline);
     }
     let begin = |at: usize| fleet.switch(&hosts[at], &closures[at], &agree, terms);

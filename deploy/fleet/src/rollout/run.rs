@@ -67,8 +67,12 @@ impl<'a> Run<'a> {
     }
 
     /// In which portions hosts would be begun if all goes well: names, and how long each is watched.
+    /// Fleets that go side by side have no common order.
     pub fn outline(&self) -> Vec<(Vec<&'a str>, Duration)> {
         let mut portions = Vec::new();
+        if self.together && self.groups.len() > 1 {
+            return portions;
+        }
         for wave in &self.waves {
             for group in &self.groups {
                 let members: Vec<usize> = wave.iter().copied().filter(|at| group.hosts.contains(at)).collect();
