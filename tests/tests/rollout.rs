@@ -129,7 +129,7 @@ fn an_ill_canary_goes_back_and_the_rest_is_left(project: &Project, machines: &[M
     let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(output.status.code(), Some(4), "{errors}");
     assert_eq!(said(&report, "outcome"), ["rolled-back", "skipped", "skipped"], "{report}");
-    assert!(errors.contains("taken back to generation 1, because it was not healthy: web (404"), "{errors}");
+    assert!(errors.contains("taken back to generation 1, because it was not healthy: web (HTTP 404"), "{errors}");
     assert!(errors.contains("rollout-2: left as it is, because of rollout-1"), "{errors}");
     assert_eq!(generations(project), ["1", "1", "1"]);
     assert_eq!(version(&machines[0]), "1");

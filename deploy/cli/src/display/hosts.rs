@@ -87,6 +87,7 @@ fn describe<'a>(event: &'a Event) -> Option<(&'a str, String)> {
         Event::Watching { host, wait } => {
             (host, format!("watched for {:.0} s before the next hosts begin", wait.as_secs_f64().ceil()))
         }
+        Event::TakingBack { host, because } if host == because => (host, "taken back, as it is not healthy".to_owned()),
         Event::TakingBack { host, because } => (host, format!("taken back, because {because} failed")),
     })
 }

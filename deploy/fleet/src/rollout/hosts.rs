@@ -48,6 +48,8 @@ fn illness(status: &StatusEntry) -> Option<String> {
         return Some(error.clone());
     }
     let ill = status.services.iter().filter(|service| service.health != Health::Healthy);
-    let ill: Vec<String> = ill.map(|service| format!("{} ({})", service.service, service.detail)).collect();
+    // Of an answer over many lines the first says enough.
+    let first = |detail: &str| detail.lines().next().unwrap_or_default().to_owned();
+    let ill: Vec<String> = ill.map(|service| format!("{} ({})", service.service, first(&service.detail))).collect();
     (!ill.is_empty()).then(|| ill.join(", "))
 }
