@@ -5,16 +5,27 @@
 //! live. [`Fleet::switch`] and [`Fleet::rollback`] carry a host through copy, trial and
 //! confirmation; both end in a [`HostReport`], whatever happens.
 
+mod ask;
+mod contents;
+mod diff;
 mod error;
+mod kept;
+mod needs;
 mod order;
 mod plan;
 mod reach;
 mod report;
 mod switch;
 
+pub use ask::retention;
+pub use cairn_closure::Change;
+pub use contents::{Contents, Origin, Reader};
+pub use diff::{Difference, File, Package, Secret, Service};
 pub use error::FleetError;
+pub use kept::{Kept, Plans};
+pub use needs::Needs;
 pub use order::{Held, NotHeld, waves};
-pub use plan::{Change, Plan, agent_of};
+pub use plan::{Plan, agent_of, manifest_of};
 pub use reach::{Fleet, Reached, rfc3339};
 pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
 pub use switch::{Confirmation, Event, Listener, Sealer, Terms};

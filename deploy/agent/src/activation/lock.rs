@@ -5,7 +5,7 @@
 //! in between [`super::start`] sees by the record that the place is taken.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,6 +71,22 @@ impl Lock {
         Self::take_file(paths, &paths.fleet_lock_file(fleet), holder, Duration::ZERO)
     }
 
+    /// Who took the host's lock last, and whether it is held still. For an instant it is shared to
+    /// find out, which keeps nobody but a taker without patience away.
+    pub fn look(paths: &Paths) -> Result<Option<(Holder, bool)>> {
+        let path = paths.lock_file();
+        let mut opened = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(file("cannot open", &path))?,
+        };
+        let holder = read(&mut opened);
+        match Flock::lock(opened, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(Some((holder, false))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(Some((holder, true))),
+            Err((_, errno)) => Err(file("cannot lock", &path)(errno.into())),
+        }
+    }
+
     fn take_file(paths: &Paths, path: &Path, holder: &Holder, patience: Duration) -> Result<Self> {
         files::make_directories(&paths.state_dir())?;
         let deadline = Instant::now() + patience;
@@ -132,8 +148,17 @@ mod tests {
             Err(AgentError::Locked(holder)) => assert_eq!(*holder, first),
             other => panic!("{:?}", other.err()),
         }
+        assert_eq!(Lock::look(&paths).unwrap(), Some((first.clone(), true)));
         drop(held);
+        // The name stays, and the lock has fallen.
+        assert_eq!(Lock::look(&paths).unwrap(), Some((first, false)));
         assert!(Lock::take(&paths, &second, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_was_never_locked_has_no_holder() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Lock::look(&Paths::new(root.path())).unwrap(), None);
     }
 
     #[test]

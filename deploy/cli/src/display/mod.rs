@@ -2,12 +2,14 @@
 //! On a terminal progress is drawn in place; in a pipe it is plain lines.
 
 mod build;
+mod difference;
 mod hosts;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
 
 pub use build::{BuildProgress, size};
+pub use difference::{contents, needs, services};
 pub use hosts::{HostProgress, plan, problem};
 pub use table::table;
 
