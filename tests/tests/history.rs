@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cairn_tests::{Project, eventually, tool};
+use cairn_tests::{Machine, Project, eventually, tool};
 use serde_json::{Value, json};
 
 const HOST: &str = "e2e-history";
@@ -50,7 +50,7 @@ fn numbers(project: &Project) -> Vec<u64> {
 #[test]
 fn a_host_tells_what_it_ran_runs_and_would_run() {
     let project = Project::with_shared_store();
-    let _machine = project.machine(HOST);
+    let machine = project.machine(HOST);
     define(&project, 64, "");
     let revision = commit(&project);
 
@@ -64,7 +64,7 @@ fn a_host_tells_what_it_ran_runs_and_would_run() {
 
     told(&project, &revision);
     compared(&project);
-    kept_and_collected(&project);
+    kept_and_collected(&project, &machine);
     locked(&project);
 }
 
@@ -138,7 +138,7 @@ fn compared(project: &Project) {
     let named = |name: &str| files.iter().find(|file| file["file"] == name).unwrap_or_else(|| panic!("{diff}"));
     let config = named("redis/redis.conf")["diff"].as_str().expect("a text");
     assert!(config.contains("\n-maxmemory 64mb\n+maxmemory 65mb\n"), "{config}");
-    assert!(named("cairn-idle.timer")["diff"].as_str().is_some_and(|text| text.contains("+OnCalendar=2099-01-01")));
+    assert!(named("cairn-idle-1.timer")["diff"].as_str().is_some_and(|text| text.contains("+OnCalendar=2099-01-01")));
     // Without a second number: the live one, which is 1. The other way round, to the eye.
     let back = project.deploy(&["diff", HOST, "2"]).ok().stdout;
     for said in ["generation 2 → generation 1", "- idle: removed", "~ redis: restarted", "httpx", "+maxmemory 64mb"] {
@@ -151,7 +151,7 @@ fn compared(project: &Project) {
 }
 
 /// By number and pin; a collection on request takes the rest.
-fn kept_and_collected(project: &Project) {
+fn kept_and_collected(project: &Project, machine: &Machine) {
     let pinned = project.deploy(&["pin", HOST, "1"]).ok().stdout;
     assert!(pinned.contains("pinned"), "{pinned}");
     project.deploy(&["pin", HOST, "9"]).fails(1, &["no generation 9"]);
@@ -179,9 +179,7 @@ fn kept_and_collected(project: &Project) {
     let history = project.deploy(&["history", HOST, "--json"]).ok().json();
     assert_eq!(list(&history, "attempts").len(), 6);
     // What is left is whole, as Nix sees it.
-    let folder = cairn_tests::state().join("cairn/machines").join(HOST);
-    let places = ["root", "upper"].map(|part| folder.join(part));
-    let root = places.iter().find(|place| place.join("nix/store").is_dir()).expect("the machine's files");
+    let root = machine.inner().identity.with_file_name("root");
     tool("nix-store", ["--store", &root.to_string_lossy(), "--verify", "--check-contents"]);
 }
 
