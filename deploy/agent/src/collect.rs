@@ -1,13 +1,12 @@
 //! Forgets generations beyond the kept ones, old records, and what in the store nobody needs.
 
 use std::fs;
-use std::time::Duration;
 
 use cairn_closure::layout::PROFILE_NAME;
 use cairn_protocol::{ActivationId, ActivationRequest, CollectReport, Goal, Retention};
 use cairn_store::{GcReport, Store};
 
-use crate::activation::{self, Holder, Lock, record, record::Record};
+use crate::activation::{self, GLANCE, Holder, Lock, record, record::Record};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::{generations, manifests, retention, secrets};
@@ -19,7 +18,7 @@ const KEPT_RECORDS: usize = 200;
 pub fn on_request(store: &Store, retention: Retention, dry_run: bool, operator: &str) -> Result<CollectReport> {
     let paths = Paths::new(store.root());
     let holder = Holder::now(operator, "a collection");
-    let _lock = if dry_run { None } else { Some(Lock::take(&paths, &holder, Duration::ZERO)?) };
+    let _lock = if dry_run { None } else { Some(Lock::take(&paths, &holder, GLANCE)?) };
     run(store, retention, dry_run)
 }
 

@@ -21,6 +21,9 @@ use crate::error::{AgentError, Result, file};
 use crate::files;
 use crate::paths::Paths;
 
+/// Patience for those who only look, and share the lock for an instant.
+pub const GLANCE: Duration = Duration::from_millis(50);
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// `user@machine`.
@@ -71,8 +74,8 @@ impl Lock {
         Self::take_file(paths, &paths.fleet_lock_file(fleet), holder, Duration::ZERO)
     }
 
-    /// Who took the host's lock last, and whether it is held still. For an instant it is shared to
-    /// find out, which keeps nobody but a taker without patience away.
+    /// Who took the host's lock last, and whether it is held still. To find out it is shared for an
+    /// instant: whoever takes it waits for a [`GLANCE`].
     pub fn look(paths: &Paths) -> Result<Option<(Holder, bool)>> {
         let path = paths.lock_file();
         let mut opened = match File::open(&path) {

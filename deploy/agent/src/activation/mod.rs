@@ -40,7 +40,7 @@ use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Changes, Goal, Outcome};
 use cairn_store::Store;
 
-pub use lock::{Holder, Lock};
+pub use lock::{GLANCE, Holder, Lock};
 pub use resume::settle_after_boot;
 
 use self::drive::Drive;
@@ -74,7 +74,7 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let paths = Paths::new(store.root());
     let mut holder = Holder::now(&request.operator, &purpose(request.goal));
     holder.reason.clone_from(&request.reason);
-    let lock = Lock::take(&paths, &holder, Duration::ZERO)?;
+    let lock = Lock::take(&paths, &holder, GLANCE)?;
     settle_earlier(store, &paths)?;
 
     let id = new_id()?;

@@ -87,7 +87,7 @@ fn entry(host: String, attempt: Attempt) -> Entry {
 
 fn text(report: &Report) -> String {
     if report.attempts.is_empty() {
-        return "nothing was tried yet".to_owned();
+        return if report.errors.is_empty() { "nothing was tried yet".to_owned() } else { String::new() };
     }
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
     let heading = ["WHEN", "HOST", "WHO", "WHAT", "GENERATION", "OUTCOME", "REVISION", "MESSAGE"];
