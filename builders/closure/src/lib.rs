@@ -38,6 +38,7 @@
 //! ```
 
 mod address;
+mod change;
 mod check;
 mod error;
 pub mod hardening;
@@ -51,6 +52,7 @@ mod unit;
 mod write;
 
 pub use address::{collide, reachable};
+pub use change::Change;
 pub use error::ClosureError;
 pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
 pub use names::{

@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `30s`, `5m`, `2h`.
+//! Durations as people write them: `500ms`, `30s`, `5m`, `2h`, `30d`.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 86_400,
         _ => return None,
     };
     number.checked_mul(unit).map(Duration::from_secs)
@@ -21,9 +22,18 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     let text = String::deserialize(deserializer)?;
     parse(&text).ok_or_else(|| {
         serde::de::Error::custom(format!(
-            "`{text}` is not a duration; write a whole number and ms, s, m or h, as in \"30s\""
+            "`{text}` is not a duration; write a whole number and ms, s, m, h or d, as in \"30s\""
         ))
     })
+}
+
+/// The same for a key that may be absent.
+pub mod optional {
+    use super::{Deserializer, Duration};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(deserializer).map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +47,7 @@ mod tests {
             ("30s", Some(30_000)),
             ("5m", Some(300_000)),
             ("2h", Some(7_200_000)),
+            ("30d", Some(2_592_000_000)),
             ("", None),
             ("5", None),
             ("s", None),

@@ -34,6 +34,8 @@ pub struct HostDefinition {
     /// How the fleet is switched; said in its `fleet.toml`.
     pub rollout: Option<RolloutEntry>,
     #[serde(default)]
+    pub generations: GenerationsSection,
+    #[serde(default)]
     pub services: BTreeMap<String, ServiceEntry>,
     /// Image → values of its environment's schema, for every service that runs it. They are read by
     /// [`Sources::layers`](crate::sources::Sources::layers), which knows their places.
@@ -45,6 +47,23 @@ pub struct HostDefinition {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineSection {}
+
+/// `[generations]`: what stays on the host of those before the live one. Either is enough to stay.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerationsSection {
+    /// So many of the newest, the live one among them.
+    pub keep: u32,
+    /// Those that were live within this time.
+    #[serde(with = "duration::optional")]
+    pub keep_for: Option<Duration>,
+}
+
+impl Default for GenerationsSection {
+    fn default() -> Self {
+        Self { keep: 10, keep_for: None }
+    }
+}
 
 /// `[ssh]`: a remote host. What is absent comes from the user's own ssh configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -283,6 +302,13 @@ impl HostDefinition {
         if let Some(Err(misplaced)) = self.rollout.as_ref().map(RolloutEntry::check) {
             return fail(format!("rollout.{}", misplaced.key), misplaced.message.to_owned(), misplaced.help);
         }
+        if !(2..=1000).contains(&self.generations.keep) {
+            return fail(
+                "generations.keep".into(),
+                format!("{} generations", self.generations.keep),
+                "write a number from 2 (the live one and the one to go back to) to 1000",
+            );
+        }
         let mut addresses: Vec<(SocketAddr, &str)> = Vec::new();
         for (name, service) in &self.services {
             let at = |key: &str| format!("services.{name}.{key}");
@@ -412,6 +438,15 @@ upstreams = ["api"]
         assert_eq!(host.services["api"].replicas, 3);
         assert_eq!(host.services["proxy"].listen.tcp[0].port(), 8080);
         assert_eq!(host.services["api"].exposure, 2.0);
+        assert_eq!((host.generations.keep, host.generations.keep_for), (10, None));
+    }
+
+    #[test]
+    fn what_stays_of_the_generations_is_read() {
+        let text = GOOD.replace("[machine]", "[machine]\n[generations]\nkeep_for = \"30d\"");
+        let generations = HostDefinition::parse(Path::new("hosts/x.toml"), &text).unwrap().generations;
+        let month = Duration::from_secs(30 * 86_400);
+        assert_eq!(generations, GenerationsSection { keep: 10, keep_for: Some(month) });
     }
 
     #[test]
@@ -438,6 +473,8 @@ upstreams = ["api"]
             ("upstreams = [\"api\"]", "names = [\"a.example\", \"a_b.example\"]", "\"a_b.example\" is not allowed"),
             ("replicas = 3", "exposure = 11", "services.api.exposure: 11 is not an exposure"),
             ("replicas = 3", "exposure = \"1.5\"", "expected f64"),
+            ("[machine]", "[machine]\n[generations]\nkeep = 1", "generations.keep: 1 generations"),
+            ("[machine]", "[machine]\n[generations]\nkeep_for = \"30\"", "`30` is not a duration"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
         ] {
             assert!(GOOD.contains(from), "{from}");

@@ -43,10 +43,22 @@ pub struct GcReport {
 impl Store {
     /// Deletes every path that no root reaches, or only says which.
     pub fn collect_garbage(&self, dry_run: bool) -> Result<GcReport> {
+        self.collect(dry_run, &[])
+    }
+
+    /// As a dry run, and as if these links were no roots any more.
+    pub fn would_collect(&self, without: &[PathBuf]) -> Result<GcReport> {
+        self.collect(true, without)
+    }
+
+    fn collect(&self, dry_run: bool, without: &[PathBuf]) -> Result<GcReport> {
         let _lock = self.lock_for_collection()?;
         let stale = if dry_run { Stale::Keep } else { Stale::Remove };
-        let mut roots: BTreeSet<StorePath> =
-            find_roots(self.layout(), stale)?.into_iter().map(|root| root.path).collect();
+        let mut roots: BTreeSet<StorePath> = find_roots(self.layout(), stale)?
+            .into_iter()
+            .filter(|r| !without.contains(&r.link))
+            .map(|r| r.path)
+            .collect();
         let temporary = temp_roots::read_all(&self.layout().temp_roots())?;
         roots.extend(temporary.iter().cloned());
 

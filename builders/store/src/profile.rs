@@ -152,7 +152,8 @@ impl Profile {
         format!("{}-{number}-link", self.name)
     }
 
-    fn generation_link(&self, number: u64) -> PathBuf {
+    /// The link that keeps a generation's path alive.
+    pub fn generation_link(&self, number: u64) -> PathBuf {
         self.dir.join(self.link_name(number))
     }
 

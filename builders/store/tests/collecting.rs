@@ -42,6 +42,26 @@ fn roots_keep_their_closure_and_nothing_else() {
 }
 
 #[test]
+fn a_dry_run_tells_what_would_go_without_some_roots() {
+    let (root, store) = open();
+    let (_, middle, top) = chain(&store);
+    let profile = store.profile("cairn").unwrap();
+    for path in [&top.path, &middle.path] {
+        let generation = profile.add(path).unwrap();
+        profile.switch_to(generation.number).unwrap();
+    }
+    let link = profile.generation_link(1);
+    drop((store, profile));
+
+    let store = Store::open(root.path()).unwrap();
+    assert_eq!(store.would_collect(&[]).unwrap().deleted, []);
+    let would = store.would_collect(&[link]).unwrap();
+    assert_eq!(would.deleted, [top.path]);
+    assert!(would.bytes > 0);
+    assert_eq!(valid(&store).len(), 3);
+}
+
+#[test]
 fn what_a_living_store_added_stays_until_it_is_dropped() {
     let (root, store) = open();
     let (_, _, top) = chain(&store);

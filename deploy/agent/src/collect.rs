@@ -3,44 +3,51 @@
 use std::fs;
 
 use cairn_closure::layout::PROFILE_NAME;
-use cairn_protocol::{ActivationId, CollectReport};
-use cairn_store::Store;
+use cairn_protocol::{ActivationId, ActivationRequest, CollectReport, Goal, Retention};
+use cairn_store::{GcReport, Store};
 
-use crate::activation::{self, record, record::Record};
+use crate::activation::{self, GLANCE, Holder, Lock, record, record::Record};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{generations, manifests, secrets};
+use crate::{generations, manifests, retention, secrets};
 
-/// Records of ended activations that stay for whoever looks into one.
-const KEPT_RECORDS: usize = 50;
+/// Records of ended activations that stay: the host's history.
+const KEPT_RECORDS: usize = 200;
 
-/// Deletes generations beyond `keep` and collects the store's garbage.
-pub fn run(store: &Store, keep: u32, dry_run: bool) -> Result<CollectReport> {
+/// On request, with the host's lock held: whoever goes back to a generation must find it.
+pub fn on_request(store: &Store, retention: Retention, dry_run: bool, operator: &str) -> Result<CollectReport> {
     let paths = Paths::new(store.root());
-    let superfluous = generations::superfluous(&generations::list(store)?, keep);
-    if !dry_run {
-        forget(store, &paths, &superfluous)?;
-    }
-    let collected = store.collect_garbage(dry_run)?;
-    if !dry_run {
-        let kept: Result<Vec<_>> =
-            generations::list(store)?.iter().map(|generation| manifests::of(&paths, &generation.closure)).collect();
-        secrets::forget(&paths, &kept?)?;
-    }
-    Ok(CollectReport {
-        generations: superfluous,
-        paths: u64::try_from(collected.deleted.len()).unwrap_or(u64::MAX),
-        bytes: collected.bytes,
-    })
+    let holder = Holder::now(operator, "a collection");
+    let _lock = if dry_run { None } else { Some(Lock::take(&paths, &holder, GLANCE)?) };
+    run(store, retention, dry_run)
 }
 
-fn forget(store: &Store, paths: &Paths, numbers: &[u64]) -> Result<()> {
-    let profile = store.profile(PROFILE_NAME)?;
-    for number in numbers {
-        profile.delete(*number)?;
-        crate::files::remove(&paths.generation_note(*number))?;
+/// Deletes generations that need not stay, and collects the store's garbage.
+pub fn run(store: &Store, retention: Retention, dry_run: bool) -> Result<CollectReport> {
+    let paths = Paths::new(store.root());
+    let generations = superfluous(store, retention)?;
+    if dry_run {
+        let profile = store.profile(PROFILE_NAME)?;
+        let links: Vec<_> = generations.iter().map(|number| profile.generation_link(*number)).collect();
+        return Ok(report(generations, &store.would_collect(&links)?));
     }
-    Ok(())
+    for number in &generations {
+        generations::delete(store, &paths, *number)?;
+    }
+    let collected = store.collect_garbage(false)?;
+    let kept: Result<Vec<_>> =
+        generations::list(store)?.iter().map(|generation| manifests::of(&paths, &generation.closure)).collect();
+    secrets::forget(&paths, &kept?)?;
+    Ok(report(generations, &collected))
+}
+
+fn superfluous(store: &Store, retention: Retention) -> Result<Vec<u64>> {
+    Ok(retention::superfluous(&generations::list(store)?, retention, record::seconds()))
+}
+
+fn report(generations: Vec<u64>, collected: &GcReport) -> CollectReport {
+    let paths = u64::try_from(collected.deleted.len()).unwrap_or(u64::MAX);
+    CollectReport { generations, paths, bytes: collected.bytes }
 }
 
 /// An activation that a reboot cut off could not take its root away.
@@ -53,7 +60,7 @@ fn forget_root(store: &Store, paths: &Paths, id: &ActivationId) -> Result<()> {
 }
 
 /// What every commit does; a fault here is for the log only, since the generation is live.
-pub fn after_commit(store: &Store, paths: &Paths) {
+pub fn after_commit(store: &Store, paths: &Paths, request: &ActivationRequest) {
     let ids = record::ids(paths);
     for id in &ids {
         let _ = forget_root(store, paths, id);
@@ -61,12 +68,14 @@ pub fn after_commit(store: &Store, paths: &Paths) {
     for id in ids.iter().skip(KEPT_RECORDS) {
         let _ = fs::remove_dir_all(paths.activation(id));
     }
-    let superfluous =
-        generations::list(store).map(|all| generations::superfluous(&all, generations::KEPT)).unwrap_or_default();
-    if superfluous.is_empty() {
-        return;
-    }
-    if let Err(e) = run(store, generations::KEPT, false) {
+    // Going back leaves every generation as it is.
+    let Goal::Switch = request.goal else { return };
+    let retention = request.retention.unwrap_or(Retention::DEFAULT);
+    let collected = superfluous(store, retention).and_then(|superfluous| match superfluous.as_slice() {
+        [] => Ok(()),
+        _ => run(store, retention, false).map(drop),
+    });
+    if let Err(e) = collected {
         eprintln!("cairn-agent: cannot collect old generations: {e}");
     }
 }

@@ -29,6 +29,8 @@ pub enum AgentError {
     NoSuchGeneration(u64),
     #[error("this host has no generation before the current one to go back to")]
     NoEarlierGeneration,
+    #[error("{}", moved_on(*.planned, *.live))]
+    MovedOn { planned: Option<u64>, live: Option<u64> },
     #[error("{0}")]
     Unsupported(String),
     /// A step of an activation failed; the evidence is collected already.
@@ -94,6 +96,11 @@ impl AgentError {
     }
 }
 
+fn moved_on(planned: Option<u64>, live: Option<u64>) -> String {
+    let generation = |number: Option<u64>| number.map_or("no generation".to_owned(), |n| format!("generation {n}"));
+    format!("the plan was made against {}, and {} is live now", generation(planned), generation(live))
+}
+
 /// For `map_err`: the file and what was being done with it.
 pub fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError {
     let path = path.to_owned();
@@ -120,6 +127,10 @@ impl From<AgentError> for Failure {
             AgentError::NoEarlierGeneration => (
                 FailureKind::NoEarlierGeneration,
                 Some("`deploy generations HOST` lists those that the host keeps".to_owned()),
+            ),
+            AgentError::MovedOn { planned, live } => (
+                FailureKind::MovedOn { planned, live },
+                Some("make the plan again: `deploy plan HOST --out FILE`".to_owned()),
             ),
             AgentError::NoSuchActivation(id) => (FailureKind::NoSuchActivation { id }, None),
             AgentError::WrongState { id, .. } => (FailureKind::WrongState { id }, None),

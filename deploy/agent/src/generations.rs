@@ -1,9 +1,9 @@
-//! The generations of this host: the store's profile, with who committed each and why.
+//! The generations of this host: the store's profile, with who committed each, why, and from what.
 
 use std::time::UNIX_EPOCH;
 
 use cairn_closure::layout::PROFILE_NAME;
-use cairn_protocol::{Generation, RollbackTarget};
+use cairn_protocol::{Changes, Ending, Generation, RollbackTarget, Source};
 use cairn_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,24 @@ use crate::error::{AgentError, Result};
 use crate::paths::Paths;
 use crate::{files, generator};
 
-/// How many generations are kept, the current one among them.
-pub const KEPT: u32 = 10;
-
+/// `N.json`. What is new in it reads as absent from the notes of earlier agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     operator: String,
     reason: Option<String>,
     activation: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changes: Option<Changes>,
+    /// How the activation ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ending: Option<Ending>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
-/// Written before the commit, so that every generation has one.
+/// Written before the commit, so that every generation has one, and again at the end.
 pub fn write_note(paths: &Paths, number: u64, record: &Record) -> Result<()> {
     let path = paths.generation_note(number);
     if let Some(parent) = path.parent() {
@@ -34,8 +41,35 @@ pub fn write_note(paths: &Paths, number: u64, record: &Record) -> Result<()> {
             operator: record.request.operator.clone(),
             reason: record.request.reason.clone(),
             activation: record.id.to_string(),
+            source: record.request.source.clone(),
+            changes: record.changes.clone(),
+            ending: record.outcome.is_some().then(|| record.ending()),
+            problem: record.problem.as_ref().map(|problem| problem.message.clone()),
         },
     )
+}
+
+/// Forgets a generation with all that was noted of it.
+pub fn delete(store: &Store, paths: &Paths, number: u64) -> Result<()> {
+    store.profile(PROFILE_NAME)?.delete(number)?;
+    files::remove(&paths.generation_note(number))?;
+    files::remove(&paths.generation_pin(number))
+}
+
+/// A generation stays as long as it has a pin: a file, which holds who pinned it.
+pub fn pin(store: &Store, number: u64, pinned: bool, operator: &str) -> Result<Vec<Generation>> {
+    let paths = Paths::new(store.root());
+    if !list(store)?.iter().any(|generation| generation.number == number) {
+        return Err(AgentError::NoSuchGeneration(number));
+    }
+    let path = paths.generation_pin(number);
+    if !pinned {
+        files::remove(&path)?;
+    } else if !path.exists() {
+        files::make_directories(&paths.generations())?;
+        files::replace(&path, format!("{operator}\n").as_bytes())?;
+    }
+    list(store)
 }
 
 /// Removes a generation that the activation added but never switched to; nobody may go back to
@@ -47,8 +81,7 @@ pub fn forget_uncommitted(store: &Store, record: &Record) -> Result<()> {
     for generation in profile.generations()? {
         let number = generation.number;
         if number > record.last_number && Some(number) != current {
-            profile.delete(number)?;
-            files::remove(&paths.generation_note(number))?;
+            delete(store, &paths, number)?;
         }
     }
     if current.is_none() {
@@ -74,8 +107,13 @@ pub fn list(store: &Store) -> Result<Vec<Generation>> {
                 closure: generation.path,
                 created: created.map_or(0, |d| d.as_secs().try_into().unwrap_or(i64::MAX)),
                 current: Some(generation.number) == current,
+                pinned: paths.generation_pin(generation.number).exists(),
                 operator: note.as_ref().map(|note| note.operator.clone()),
-                reason: note.and_then(|note| note.reason),
+                reason: note.as_ref().and_then(|note| note.reason.clone()),
+                source: note.as_ref().and_then(|note| note.source.clone()),
+                changes: note.as_ref().and_then(|note| note.changes.clone()),
+                ending: note.as_ref().and_then(|note| note.ending),
+                problem: note.and_then(|note| note.problem),
             }
         })
         .collect())
@@ -107,22 +145,6 @@ fn choose(generations: Vec<Generation>, to: RollbackTarget) -> Result<Generation
     }
 }
 
-/// The generations to delete so that `keep` are left: never the current one, and never one above
-/// it, since those are what a person rolled back from a moment ago.
-pub fn superfluous(generations: &[Generation], keep: u32) -> Vec<u64> {
-    let current = generations.iter().find(|g| g.current).map(|g| g.number);
-    let mut older: Vec<u64> = generations
-        .iter()
-        .map(|generation| generation.number)
-        .filter(|number| current.is_some_and(|current| *number < current))
-        .collect();
-    older.sort_unstable();
-    let kept_anyway = generations.len() - older.len();
-    let room = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(kept_anyway);
-    older.truncate(older.len().saturating_sub(room));
-    older
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -141,6 +163,11 @@ mod tests {
                 current: *number == current,
                 operator: None,
                 reason: None,
+                source: None,
+                changes: None,
+                ending: None,
+                problem: None,
+                pinned: false,
             })
             .collect()
     }
@@ -165,16 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn the_current_generation_and_later_ones_are_never_superfluous() {
-        for (numbers, current, keep, expected) in [
-            (&[1, 2, 3][..], 3, 10, &[][..]),
-            (&[1, 2, 3, 4], 4, 2, &[1, 2]),
-            (&[1, 2, 3, 4], 4, 0, &[1, 2, 3]),
-            (&[1, 2, 3, 4], 1, 1, &[]),
-            (&[1, 2, 3, 4], 3, 2, &[1, 2]),
-            (&[], 0, 1, &[]),
-        ] {
-            assert_eq!(superfluous(&generations(numbers, current), keep), expected);
-        }
+    fn notes_of_earlier_agents_read() {
+        let note = r#"{"operator": "a@desk", "reason": null, "activation": "1795409227776-63"}"#;
+        let note: Note = serde_json::from_str(note).unwrap();
+        assert_eq!((note.source, note.changes, note.ending), (None, None, None));
     }
 }

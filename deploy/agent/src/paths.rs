@@ -119,9 +119,18 @@ impl Paths {
         self.activations().join(id.as_str())
     }
 
+    pub fn generations(&self) -> PathBuf {
+        self.state_dir().join("generations")
+    }
+
     /// Who committed a generation, and why.
     pub fn generation_note(&self, number: u64) -> PathBuf {
-        self.state_dir().join(format!("generations/{number}.json"))
+        self.generations().join(format!("{number}.json"))
+    }
+
+    /// There for a generation that is pinned.
+    pub fn generation_pin(&self, number: u64) -> PathBuf {
+        self.generations().join(format!("{number}.pin"))
     }
 
     /// Where the store keeps its named roots.

@@ -18,7 +18,7 @@ use cairn_store::Store;
 use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
-use crate::{activation, collect, generations, receive, secrets, status};
+use crate::{activation, collect, generations, history, reading, receive, secrets, status, unlock};
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
 const ANNOUNCED: usize = 5_000;
@@ -138,7 +138,16 @@ impl<R: Read, W: Write> Server<'_, R, W> {
             Request::Rollback { to, operator, reason, confirm_within } => {
                 let target = generations::rollback_target(self.store, to)?;
                 let goal = Goal::Rollback { to: target.number };
-                self.activate(&ActivationRequest { closure: target.closure, goal, operator, reason, confirm_within })
+                self.activate(&ActivationRequest {
+                    closure: target.closure,
+                    goal,
+                    operator,
+                    reason,
+                    confirm_within,
+                    source: None,
+                    expected: None,
+                    retention: None,
+                })
             }
             Request::Confirm { id, operator } => {
                 activation::confirm(&id, &operator)?;
@@ -151,7 +160,19 @@ impl<R: Read, W: Write> Server<'_, R, W> {
             }
             Request::Generations => Ok(Response::Generations { generations: generations::list(self.store)? }),
             Request::Status => Ok(Response::Status { status: status::report(self.store)? }),
-            Request::Collect { keep, dry_run } => Ok(Response::Collected(collect::run(self.store, keep, dry_run)?)),
+            Request::History { limit } => Ok(Response::History { attempts: history::list(self.store, limit)? }),
+            Request::Read(wanted) => Ok(Response::Read { texts: reading::read(self.store, &wanted)? }),
+            Request::Pin { number, pinned, operator } => {
+                Ok(Response::Generations { generations: generations::pin(self.store, number, pinned, &operator)? })
+            }
+            Request::Collect { retention, dry_run, operator } => {
+                Ok(Response::Collected(collect::on_request(self.store, retention, dry_run, &operator)?))
+            }
+            Request::Lock => Ok(Response::Lock { holder: unlock::look(&Paths::new(self.store.root()))? }),
+            Request::Unlock { operator } => match unlock::end(&Paths::new(self.store.root()), &operator)? {
+                Some(id) => self.follow(id, Until::Ended),
+                None => Ok(Response::Unlocked),
+            },
         }
     }
 

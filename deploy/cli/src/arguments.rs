@@ -1,6 +1,7 @@
 //! The command line.
 
 mod certs;
+mod history;
 mod rollout;
 mod secrets;
 
@@ -10,6 +11,7 @@ use cairn_formats::Platform;
 use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
+pub use history::{DiffOptions, DiffTo, GcOptions, HistoryOptions, PinOptions, PlanAction, PlanOptions, UnlockOptions};
 pub use rollout::{ReachOptions, RolloutOptions};
 pub use secrets::{SecretsAction, SecretsOptions};
 
@@ -93,6 +95,7 @@ What is copied stays until the host collects what no generation needs.")]
   deploy switch production @edge 'db-*'     a fleet, a tag, a pattern over names
   deploy switch @web --canary 1 --wait 2m   one first; the others when it stays healthy
   deploy switch @web --batch 25% --on-failure revert
+  deploy switch --plan local.plan    what `deploy plan local --out local.plan` has shown
 
 Hosts go in waves (`after`, and those with tasks first), and within a wave as `[rollout]` in the
 fleet's fleet.toml says, or the options here. With `revert`, a failure takes every host that was
@@ -104,7 +107,7 @@ switched already back to the generation it ran before. After Ctrl-C no further h
   deploy rollback local --to 3       generation 3
   deploy rollback @web --skip-unreachable")]
     Rollback(RollbackOptions),
-    /// List the generations of a host
+    /// List the generations of a host: pinned ones, revisions, messages
     Generations(GenerationsOptions),
     /// Show what hosts run and how they are
     Status(StatusOptions),
@@ -124,9 +127,39 @@ switched already back to the generation it ran before. After Ctrl-C no further h
     /// Look after the store
     #[command(subcommand)]
     Store(StoreAction),
-    /// The graph of build steps, for other tools
-    #[command(hide = true, subcommand)]
-    Plan(PlanAction),
+    /// Show what a switch would change on hosts
+    #[command(after_help = "Examples:
+  deploy plan local                  services, packages, secrets, units and configuration
+  deploy plan production --out production.plan
+  deploy switch --plan production.plan    exactly that, or nothing")]
+    Plan(PlanOptions),
+    /// Show what was tried on hosts, by whom, and how it ended
+    #[command(after_help = "Examples:
+  deploy history                     every host of the project, the newest first
+  deploy history local --limit 5")]
+    History(HistoryOptions),
+    /// Compare two generations of a host, or one and what the project would build now
+    #[command(after_help = "Examples:
+  deploy diff local 3                generation 3 and the live one
+  deploy diff local 3 4
+  deploy diff local 4 next           generation 4 and what a switch would make live")]
+    Diff(DiffOptions),
+    /// Keep a generation, whatever the retention says
+    Pin(PinOptions),
+    /// Leave a generation to the retention again
+    Unpin(PinOptions),
+    /// Remove generations that need not stay, and what only they needed, from hosts
+    #[command(after_help = "Examples:
+  deploy gc local --dry-run          what would go
+  deploy gc production               every host of a fleet
+
+What stays is said by [generations] in the definition of a host, and by `deploy pin`.")]
+    Gc(GcOptions),
+    /// Show who holds the lock of a host, and end that
+    #[command(after_help = "Examples:
+  deploy unlock local                who, for what, since when; asks whether to end it
+  deploy unlock local --yes          ends it; its activation goes back by itself")]
+    Unlock(UnlockOptions),
     /// Print completions for a shell
     #[command(after_help = "Example:
   deploy completions bash > /etc/bash_completion.d/deploy")]
@@ -194,8 +227,11 @@ pub struct CopyOptions {
 #[derive(Debug, Args)]
 pub struct SwitchOptions {
     /// Hosts, fleets, @TAG, or patterns such as 'edge-*'
-    #[arg(value_name = "HOST", required = true)]
+    #[arg(value_name = "HOST", required_unless_present = "plan")]
     pub hosts: Vec<String>,
+    /// Apply exactly this plan of `deploy plan --out`, if the hosts are still where it was made
+    #[arg(long, value_name = "FILE", conflicts_with = "hosts")]
+    pub plan: Option<PathBuf>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -276,17 +312,4 @@ pub enum StoreAction {
     },
     /// Print where the store lies
     Path,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum PlanAction {
-    /// Print the graph of an image in JSON
-    Image {
-        name: String,
-        #[arg(long, value_name = "PLATFORM", value_delimiter = ',')]
-        platform: Vec<Platform>,
-        /// Write to this file
-        #[arg(long, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
 }

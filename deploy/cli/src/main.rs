@@ -10,6 +10,7 @@ mod display;
 mod interrupt;
 mod programs;
 mod secrets;
+mod source;
 
 use std::process::ExitCode;
 
@@ -54,7 +55,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Secrets(options) => commands::secrets::run(&context, options),
         Command::Machine(action) => commands::machine::run(&context, action),
         Command::Store(action) => commands::store::run(&context, action),
-        Command::Plan(action) => commands::plan::run(&context, action),
+        Command::Plan(options) => commands::plan::run(&context, options),
+        Command::History(options) => commands::history::run(&context, options),
+        Command::Diff(options) => commands::diff::run(&context, options),
+        Command::Pin(options) => commands::pin::run(&context, options, true),
+        Command::Unpin(options) => commands::pin::run(&context, options, false),
+        Command::Gc(options) => commands::gc::run(&context, options),
+        Command::Unlock(options) => commands::unlock::run(&context, options),
         Command::Completions { .. } | Command::Man { .. } => Ok(0),
     }
 }

@@ -49,6 +49,14 @@ pub enum FleetError {
     Elsewhere { host: String, at: String },
     #[error("these hosts wait for one another: {}\n  help: take one of them out of `after`", hosts.join(", "))]
     Circle { hosts: Vec<String> },
+    #[error("{host}: the plan was made against {}, and {} is live now: nothing was changed\n  help: make the plan again with `deploy plan {host} --out FILE`", generation(*.planned), generation(*.live))]
+    MovedOn { host: String, planned: Option<u64>, live: Option<u64> },
+    #[error("{host}: cannot compare: {message}")]
+    Compare { host: String, message: String },
+    #[error("cannot read {}: {source}", file.display())]
+    Local { file: PathBuf, source: std::io::Error },
+    #[error("{}: {message}", file.display())]
+    Kept { file: PathBuf, message: String },
     #[error("{host}: {message}")]
     Secrets { host: String, message: String },
     #[error("{host}: the agent answered something else than was asked: {answer}")]
@@ -83,4 +91,8 @@ impl FleetError {
             _ => false,
         }
     }
+}
+
+fn generation(number: Option<u64>) -> String {
+    number.map_or("no generation".to_owned(), |n| format!("generation {n}"))
 }

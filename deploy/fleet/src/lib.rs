@@ -6,8 +6,13 @@
 //! confirmation; both end in a [`HostReport`], whatever happens. [`Run`] takes many hosts through
 //! them, in the order and the portions that their definitions say.
 
+mod ask;
+mod contents;
+mod diff;
 mod error;
 mod event;
+mod kept;
+mod needs;
 mod order;
 mod parallel;
 mod plan;
@@ -16,11 +21,17 @@ mod report;
 mod rollout;
 mod switch;
 
+pub use ask::retention;
+pub use cairn_closure::Change;
+pub use contents::{Contents, Origin, Reader};
+pub use diff::{Difference, File, Package, Secret, Service};
 pub use error::FleetError;
 pub use event::{Event, Listener};
+pub use kept::{Kept, Plans};
+pub use needs::Needs;
 pub use order::{Held, NotHeld, waves};
 pub use parallel::{AT_ONCE, in_parallel};
-pub use plan::{Change, Plan, agent_of};
+pub use plan::{Plan, agent_of, manifest_of};
 pub use reach::{Fleet, Reached, rfc3339};
 pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
 pub use rollout::{Actions, OnHosts, Rollout, Run};

@@ -3,32 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cairn_closure::{Manifest, Replace};
+use cairn_closure::{Change, Manifest, ServiceName};
 use cairn_formats::StorePath;
 use cairn_protocol::Hello;
 use cairn_store::Store;
 use serde::Serialize;
 
 use crate::FleetError;
-
-/// What happens to one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    Unchanged,
-    New,
-    /// Goes on running, and reads its configuration again.
-    Reload,
-    /// The new version starts beside the old one and takes over.
-    ReplaceBeside,
-    /// The old version stops before the new one starts.
-    Restart,
-    /// A task, a check or a timer that runs otherwise from now on.
-    Replaced,
-    Removed,
-    /// The closure that is live is not in the local store to compare with.
-    Unknown,
-}
 
 /// The difference between a host and a closure.
 #[derive(Debug, Clone, Serialize)]
@@ -51,12 +32,24 @@ impl Plan {
         closure: &StorePath,
         paths: &[StorePath],
     ) -> Result<Self, FleetError> {
-        let wanted = manifest(&store.physical(closure))?;
         let live = match &hello.current {
-            // A closure built elsewhere is not in this store; then nothing can be said.
+            // One that was built elsewhere is not in this store.
             Some(current) if store.is_valid(&current.closure)? => Some(manifest(&store.physical(&current.closure))?),
             _ => None,
         };
+        Self::against(live.as_ref(), store, host, hello, closure, paths)
+    }
+
+    /// As `new`, with the manifest of what is live.
+    pub fn against(
+        live: Option<&Manifest>,
+        store: &Store,
+        host: &str,
+        hello: &Hello,
+        closure: &StorePath,
+        paths: &[StorePath],
+    ) -> Result<Self, FleetError> {
+        let wanted = manifest(&store.physical(closure))?;
         let valid: BTreeSet<&StorePath> = hello.valid.iter().collect();
         let mut missing_bytes = 0;
         let mut missing_paths = 0;
@@ -68,32 +61,19 @@ impl Plan {
             host: host.to_owned(),
             closure: closure.clone(),
             current: hello.current.as_ref().map(|g| g.number),
-            services: changes(&wanted, live.as_ref(), hello.current.is_some()),
+            services: changes(&wanted, live, hello.current.is_some()),
             missing_paths,
             missing_bytes,
         })
     }
 }
 
+/// `live` is `None` when it is not at hand; then nothing can be said.
 fn changes(wanted: &Manifest, live: Option<&Manifest>, something_is_live: bool) -> Vec<(String, Change)> {
-    let mut changes = Vec::new();
-    for (name, service) in &wanted.services {
-        let change = match live.map(|m| m.services.get(name)) {
-            None if something_is_live => Change::Unknown,
-            None | Some(None) => Change::New,
-            Some(Some(old)) if service.only_reloads(old) => Change::Reload,
-            Some(Some(old)) if old.instance == service.instance => Change::Unchanged,
-            Some(Some(_)) if service.kind.ends() => Change::Replaced,
-            Some(Some(_)) if service.replace == Replace::Restart => Change::Restart,
-            Some(Some(_)) => Change::ReplaceBeside,
-        };
-        changes.push((name.to_string(), change));
-    }
-    if let Some(live) = live {
-        let removed = live.services.keys().filter(|name| !wanted.services.contains_key(*name));
-        changes.extend(removed.map(|name| (name.to_string(), Change::Removed)));
-    }
-    changes
+    let unknown = something_is_live && live.is_none();
+    let change =
+        |(name, change): (&ServiceName, Change)| (name.to_string(), if unknown { Change::Unknown } else { change });
+    wanted.changes_from(live).into_iter().map(change).collect()
 }
 
 /// Reads `closure.json` of a host closure.

@@ -3,17 +3,19 @@
 //! Copy, then a trial on the host, then a *fresh* connection that confirms it: a generation that
 //! breaks the way to the host cannot be confirmed and goes back by itself.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use cairn_closure::Secret;
 use cairn_formats::StorePath;
 use cairn_protocol::{
-    ActivationId, ActivationRequest, Generation, Goal, Outcome as Ended, Request, Response, RollbackTarget,
-    SealedSecret, SwitchEnd,
+    ActivationId, ActivationRequest, Expected, Generation, Goal, Outcome as Ended, Request, Response, RollbackTarget,
+    SealedSecret, Source, SwitchEnd,
 };
 use cairn_recipe::project::Host;
 use cairn_transport::{CopyProgress, Session, copy_closure};
 
+use crate::ask::retention;
 use crate::event::{Event, Listener};
 use crate::plan::{Plan, agent_of, manifest_of};
 use crate::reach::{ANSWER, unexpected};
@@ -31,6 +33,10 @@ pub type Sealer<'a> = dyn Fn(&Host, Option<&str>, &[Secret]) -> Result<Vec<Seale
 pub struct Terms<'a> {
     /// Why, for the host's records.
     pub reason: Option<&'a str>,
+    /// What the closures were built from, for the host's records.
+    pub source: Option<&'a Source>,
+    /// Host → the generation that must be live on it, of a plan that is kept.
+    pub expected: Option<&'a BTreeMap<String, Option<u64>>>,
     /// Gives a host the secrets that it lacks; going back, it has them.
     pub seal: Option<&'a Sealer<'a>>,
     /// Seconds for the confirmation over a fresh connection.
@@ -101,6 +107,10 @@ impl Fleet<'_> {
         let agent = agent_of(self.store, closure)?;
         let (reached, mut session) = self.meet(host, true, &agent, terms.listener, course)?;
         let current = session.hello().current.clone();
+        let expected = terms.expected.and_then(|hosts| hosts.get(&host.name)).map(|at| Expected { generation: *at });
+        if let Some(Expected { generation: planned }) = expected.filter(|e| e.generation != course.previous) {
+            return Err(FleetError::MovedOn { host: host.name.clone(), planned, live: course.previous });
+        }
         let wanted = self.lacking(&session, closure)?;
         let is_live = |g: &Generation| g.closure == *closure && session.hello().host.activation.is_none();
         if let Some(current) = current.filter(|g| is_live(g) && wanted.is_empty()) {
@@ -127,6 +137,9 @@ impl Fleet<'_> {
             operator: self.operator.clone(),
             reason: terms.reason.map(str::to_owned),
             confirm_within: terms.confirm_within,
+            source: terms.source.cloned(),
+            expected,
+            retention: Some(retention(host)),
         });
         self.activate(host, &reached, &agent, session, &request, terms.listener)
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use cairn_formats::StorePath;
 use serde::{Deserialize, Serialize};
 
+use crate::{Expected, Retention, Source};
+
 /// Name of one activation. It becomes part of unit and directory names on the host and therefore
 /// holds only lower-case letters, digits and single dashes, at most 64 of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,6 +81,16 @@ pub struct ActivationRequest {
     pub reason: Option<String>,
     /// Seconds within which a fresh connection must confirm, else the host reverts by itself.
     pub confirm_within: u32,
+    // Of a switch only. A rollback is carried out by the agent of the generation it goes to, which
+    // may be an earlier one, and that refuses a record with keys that it does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Refuses if another generation is live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// What is kept after the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 /// The stages of an activation, in their order.

@@ -57,6 +57,11 @@ pub enum FailureKind {
     NoSuchActivation {
         id: ActivationId,
     },
+    /// Another generation is live than the plan was made against.
+    MovedOn {
+        planned: Option<u64>,
+        live: Option<u64>,
+    },
     /// The activation is not in the state that the request needs.
     WrongState {
         id: ActivationId,

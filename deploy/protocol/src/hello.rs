@@ -3,7 +3,7 @@
 use cairn_formats::{Platform, StorePath};
 use serde::{Deserialize, Serialize};
 
-use crate::ActivationId;
+use crate::{ActivationId, Changes, Ending, Source};
 
 /// A committed generation of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,20 @@ pub struct Generation {
     pub current: bool,
     pub operator: Option<String>,
     pub reason: Option<String>,
+    /// What it was built from; `None` when that was no git tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// What it changed when it was switched to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+    /// How the switch that made it ended, and what went wrong in it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Stays whatever the retention says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

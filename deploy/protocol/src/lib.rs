@@ -24,8 +24,10 @@ mod activation;
 mod failure;
 pub mod frame;
 mod hello;
+mod history;
 pub mod manifest;
 mod message;
+pub mod reading;
 mod status;
 pub mod wanted;
 
@@ -34,6 +36,7 @@ pub use activation::{
 };
 pub use failure::{Failure, FailureKind};
 pub use hello::{Generation, Hello, HostSummary};
+pub use history::{Attempt, Changes, Ending, Expected, LockHolder, Retention, Source};
 pub use message::{
     CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SealedSecret,
     SwitchEnd,

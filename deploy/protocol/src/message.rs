@@ -3,7 +3,11 @@
 use cairn_formats::StorePath;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivationId, ActivationRequest, Failure, Generation, Outcome, Stamped, StatusReport};
+use crate::reading::{Reading, Texts};
+use crate::{
+    ActivationId, ActivationRequest, Attempt, Failure, Generation, LockHolder, Outcome, Retention, Stamped,
+    StatusReport,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
@@ -53,10 +57,30 @@ pub enum Request {
     },
     Generations,
     Status,
-    /// Deletes generations beyond the `keep` newest (never the current one) and collects garbage.
+    /// Past activations, the newest first.
+    History {
+        limit: u32,
+    },
+    /// Text files of a valid store path.
+    Read(Reading),
+    /// Pins a generation, or takes its pin away. Answered with all generations.
+    Pin {
+        number: u64,
+        pinned: bool,
+        operator: String,
+    },
+    /// Deletes generations that need not stay, and collects garbage.
     Collect {
-        keep: u32,
+        retention: Retention,
         dry_run: bool,
+        operator: String,
+    },
+    /// Who holds the host's lock, or held it last.
+    Lock,
+    /// Ends the process that holds the lock. An activation goes back: its events until it has ended,
+    /// as to `Revert`. Anything else is over when `Unlocked` comes.
+    Unlock {
+        operator: String,
     },
 }
 
@@ -124,7 +148,7 @@ pub enum Response {
     Copied(CopyResult),
     Kept,
     Held,
-    /// To `Switch`, `Rollback`, `Confirm`, `Follow` and `Revert`.
+    /// To `Switch`, `Rollback`, `Confirm`, `Follow`, `Revert` and `Unlock`.
     Switch {
         id: ActivationId,
         end: SwitchEnd,
@@ -135,7 +159,17 @@ pub enum Response {
     Status {
         status: StatusReport,
     },
+    History {
+        attempts: Vec<Attempt>,
+    },
+    Read {
+        texts: Texts,
+    },
     Collected(CollectReport),
+    Lock {
+        holder: Option<LockHolder>,
+    },
+    Unlocked,
     Failed {
         failure: Failure,
     },
@@ -159,7 +193,9 @@ pub struct CopyResult {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectReport {
+    /// Those that went.
     pub generations: Vec<u64>,
+    /// Store paths that went, and the bytes that were freed.
     pub paths: u64,
     pub bytes: u64,
 }

@@ -8,6 +8,7 @@ use super::machine::{self, Phase};
 use super::plan::Plan;
 use super::record::{Journal, Record};
 use crate::error::Result;
+use crate::generations;
 use crate::paths::Paths;
 
 /// The activation on its way.
@@ -97,5 +98,11 @@ pub fn end(paths: &Paths, record: &mut Record, generation: Option<u64>) -> Resul
     };
     record.outcome = Some(outcome.clone());
     record.save(paths)?;
+    if let (Outcome::Committed { generation, .. }, true) = (&outcome, record.request.goal.adds_a_generation()) {
+        // It is live whether or not its note can say so.
+        if let Err(error) = generations::write_note(paths, *generation, record) {
+            eprintln!("cairn-agent: {error}");
+        }
+    }
     Journal::of(paths, &record.id).write(ActivationEvent::Ended { outcome })
 }

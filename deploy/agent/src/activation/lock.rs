@@ -5,7 +5,7 @@
 //! in between [`super::start`] sees by the record that the place is taken.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ use super::record::seconds;
 use crate::error::{AgentError, Result, file};
 use crate::files;
 use crate::paths::Paths;
+
+/// Patience for those who only look, and share the lock for an instant.
+pub const GLANCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -69,6 +72,22 @@ impl Lock {
     /// Takes a fleet's lock, if it is free.
     pub fn take_fleet(paths: &Paths, fleet: &FleetName, holder: &Holder) -> Result<Self> {
         Self::take_file(paths, &paths.fleet_lock_file(fleet), holder, Duration::ZERO)
+    }
+
+    /// Who took the host's lock last, and whether it is held still. To find out it is shared for an
+    /// instant: whoever takes it waits for a [`GLANCE`].
+    pub fn look(paths: &Paths) -> Result<Option<(Holder, bool)>> {
+        let path = paths.lock_file();
+        let mut opened = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(file("cannot open", &path))?,
+        };
+        let holder = read(&mut opened);
+        match Flock::lock(opened, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(Some((holder, false))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(Some((holder, true))),
+            Err((_, errno)) => Err(file("cannot lock", &path)(errno.into())),
+        }
     }
 
     fn take_file(paths: &Paths, path: &Path, holder: &Holder, patience: Duration) -> Result<Self> {
@@ -132,8 +151,17 @@ mod tests {
             Err(AgentError::Locked(holder)) => assert_eq!(*holder, first),
             other => panic!("{:?}", other.err()),
         }
+        assert_eq!(Lock::look(&paths).unwrap(), Some((first.clone(), true)));
         drop(held);
+        // The name stays, and the lock has fallen.
+        assert_eq!(Lock::look(&paths).unwrap(), Some((first, false)));
         assert!(Lock::take(&paths, &second, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_host_that_was_never_locked_has_no_holder() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Lock::look(&Paths::new(root.path())).unwrap(), None);
     }
 
     #[test]

@@ -34,12 +34,13 @@ mod model;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cairn_closure::Manifest;
 use cairn_closure::layout::{AGENT_PROGRAM, PROFILE_NAME};
-use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Goal, Outcome};
+use cairn_closure::{Change, Manifest};
+use cairn_formats::StorePath;
+use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Changes, Goal, Outcome};
 use cairn_store::Store;
 
-pub use lock::{Holder, Lock};
+pub use lock::{GLANCE, Holder, Lock};
 pub use resume::settle_after_boot;
 
 use self::drive::Drive;
@@ -73,12 +74,18 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let paths = Paths::new(store.root());
     let mut holder = Holder::now(&request.operator, &purpose(request.goal));
     holder.reason.clone_from(&request.reason);
-    let lock = Lock::take(&paths, &holder, Duration::ZERO)?;
+    let lock = Lock::take(&paths, &holder, GLANCE)?;
     settle_earlier(store, &paths)?;
 
     let id = new_id()?;
     let profile = store.profile(PROFILE_NAME)?;
     let current = profile.current()?;
+    if let Some(expected) = request.expected {
+        let live = current.as_ref().map(|current| current.number);
+        if live != expected.generation {
+            return Err(AgentError::MovedOn { planned: expected.generation, live });
+        }
+    }
     if let Some(current) = &current {
         let live = match request.goal {
             Goal::Switch => current.path == request.closure,
@@ -93,6 +100,10 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let manifest = manifests::of(&paths, &request.closure)?;
     preflight::can_run(&paths, &manifest)?;
 
+    let changes = match request.goal {
+        Goal::Switch => Some(changes(&paths, current.as_ref().map(|current| &current.path), &manifest)),
+        Goal::Rollback { .. } => None,
+    };
     let last_number = profile.generations()?.iter().map(|g| g.number).max();
     let record = Record {
         version: Record::VERSION,
@@ -103,12 +114,30 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
         phase: Phase::Queued,
         boot_id: record::boot_id(&paths),
         began: record::seconds(),
+        changes,
         problem: None,
         outcome: None,
     };
     let dir = launch(store, &paths, record, &manifest)?;
     drop(lock);
     Ok(Started { id, dir, unchanged: None })
+}
+
+/// For the records. That the live closure does not read is told by the activation itself.
+fn changes(paths: &Paths, live: Option<&StorePath>, new: &Manifest) -> Changes {
+    let old = live.and_then(|live| manifests::of(paths, live).ok());
+    let mut changes = Changes::default();
+    for (name, change) in new.changes_from(old.as_ref()) {
+        let list = match change {
+            Change::New => &mut changes.new,
+            Change::Reload => &mut changes.reloaded,
+            Change::ReplaceBeside | Change::Restart | Change::Replaced => &mut changes.replaced,
+            Change::Removed => &mut changes.removed,
+            Change::Unchanged | Change::Unknown => continue,
+        };
+        list.push(name.to_string());
+    }
+    changes
 }
 
 fn purpose(goal: Goal) -> String {
@@ -185,7 +214,7 @@ pub fn run(id: &ActivationId) -> Result<()> {
     drop(lock);
     // After the lock: a second switch need not wait for the collector.
     if record.phase == Phase::Committed {
-        collect::after_commit(&store, &paths);
+        collect::after_commit(&store, &paths, &record.request);
     }
     match record.outcome.as_ref().and_then(Outcome::problem) {
         Some(problem) => Err(Fault::new(problem.message.clone()).into()),

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::StorePath;
-use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Goal, Outcome, Problem, Stamped};
+use cairn_protocol::{
+    ActivationEvent, ActivationId, ActivationRequest, Changes, Ending, Goal, Outcome, Problem, Stamped,
+};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Phase;
@@ -34,6 +36,9 @@ pub struct Record {
     pub boot_id: String,
     /// Seconds since 1970.
     pub began: i64,
+    /// Of a switch only, for the reason that [`ActivationRequest`] gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
     /// The first thing that went wrong.
     pub problem: Option<Problem>,
     pub outcome: Option<Outcome>,
@@ -66,6 +71,16 @@ impl Record {
         match self.request.goal {
             Goal::Switch => number > self.last_number && *closure == self.request.closure,
             Goal::Rollback { to } => number == to,
+        }
+    }
+
+    pub fn ending(&self) -> Ending {
+        match self.phase {
+            Phase::Committed => Ending::Committed,
+            Phase::Refused => Ending::Refused,
+            Phase::Reverted => Ending::Reverted,
+            Phase::Broken => Ending::Broken,
+            _ => Ending::UnderWay,
         }
     }
 

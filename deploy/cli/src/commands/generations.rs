@@ -1,12 +1,13 @@
 //! `deploy generations`: what a host ran, and can run again.
 
 use anyhow::{Result, bail};
-use cairn_protocol::{Generation, Request, Response};
+use cairn_protocol::{Changes, Ending, Generation, Request, Response, Source};
 use serde::Serialize;
 
 use crate::arguments::GenerationsOptions;
 use crate::context::Context;
 use crate::display::table;
+use crate::source;
 
 #[derive(Serialize)]
 struct Report {
@@ -23,6 +24,11 @@ struct Entry {
     store_path: String,
     operator: Option<String>,
     message: Option<String>,
+    pinned: bool,
+    source: Option<Source>,
+    changes: Option<Changes>,
+    outcome: Option<Ending>,
+    problem: Option<String>,
 }
 
 pub fn run(context: &Context, options: &GenerationsOptions) -> Result<u8> {
@@ -37,7 +43,12 @@ pub fn run(context: &Context, options: &GenerationsOptions) -> Result<u8> {
         Response::Generations { generations } => generations,
         other => bail!("{}: the agent answered something else than was asked: {other:?}", host.name),
     };
-    let report = Report { host: host.name, generations: generations.into_iter().map(entry).collect() };
+    show(context, &host.name, generations)
+}
+
+/// Prints the generations of a host.
+pub fn show(context: &Context, host: &str, generations: Vec<Generation>) -> Result<u8> {
+    let report = Report { host: host.to_owned(), generations: generations.into_iter().map(entry).collect() };
     context.display.result(&report, || text(&report))?;
     Ok(0)
 }
@@ -50,6 +61,11 @@ fn entry(generation: Generation) -> Entry {
         store_path: generation.closure.absolute(),
         operator: generation.operator,
         message: generation.reason,
+        pinned: generation.pinned,
+        source: generation.source,
+        changes: generation.changes,
+        outcome: generation.ending,
+        problem: generation.problem,
     }
 }
 
@@ -57,13 +73,15 @@ fn text(report: &Report) -> String {
     if report.generations.is_empty() {
         return format!("{} has no generations yet", report.host);
     }
-    let mut rows = vec![["", "GENERATION", "SINCE", "BY", "MESSAGE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["", "GENERATION", "SINCE", "BY", "PINNED", "REVISION", "MESSAGE"].map(str::to_owned).to_vec()];
     for entry in &report.generations {
         rows.push(vec![
             if entry.current { "*" } else { "" }.to_owned(),
             entry.generation.to_string(),
             entry.created.clone(),
             entry.operator.clone().unwrap_or_default(),
+            if entry.pinned { "pinned" } else { "" }.to_owned(),
+            source::short(entry.source.as_ref()),
             entry.message.clone().unwrap_or_default(),
         ]);
     }

@@ -1,71 +1,86 @@
-//! `deploy plan image`: the graph of an image for other builders, such as the flake.
+//! `deploy plan`: what a switch would change on hosts; kept in a file, exactly that is what
+//! `deploy switch --plan` applies.
 
-use std::collections::BTreeMap;
+mod image;
 
-use anyhow::{Context as _, Result};
-use cairn_formats::Platform;
-use cairn_recipe::graph::Source;
-use cairn_recipe::plan::{self, Planned};
-use cairn_recipe::{NodeId, Step, Work};
+use anyhow::Result;
+use cairn_fleet::{Contents, Difference, Fleet, FleetError, Kept, Needs, Plan, Plans, Reader};
+use cairn_formats::StorePath;
+use cairn_recipe::project::Host;
 use serde::Serialize;
 
-use crate::arguments::PlanAction;
+use super::each::{self, Answer};
+use crate::arguments::PlanOptions;
 use crate::context::Context;
+use crate::{display, source};
 
 #[derive(Serialize)]
-struct Graph<'a> {
-    target: NodeId,
-    nodes: Vec<Node<'a>>,
+struct Report {
+    hosts: Vec<Answer<Entry>>,
 }
 
 #[derive(Serialize)]
-struct Node<'a> {
-    name: &'a str,
+struct Entry {
     #[serde(flatten)]
-    work: NodeWork<'a>,
+    plan: Plan,
+    #[serde(flatten)]
+    needs: Needs,
+    difference: Difference,
 }
 
-#[derive(Serialize)]
-#[serde(tag = "work", rename_all = "lowercase")]
-enum NodeWork<'a> {
-    Fetch {
-        source: &'a Source,
-    },
-    /// Relative to the project.
-    Add {
-        path: String,
-    },
-    Run {
-        step: &'a Step,
-        inputs: &'a BTreeMap<String, Vec<NodeId>>,
-    },
-}
-
-pub fn run(context: &Context, action: &PlanAction) -> Result<u8> {
-    let PlanAction::Image { name, platform, output } = action;
-    let project = context.project()?;
-    let image = project.image(name)?;
-    let lock = project.lock(&image)?;
-    let native = [Platform::native()];
-    let planned = plan::image(&image, &lock, if platform.is_empty() { &native } else { platform })?;
-    let graph = describe(&planned, &project.root);
-    if let Some(file) = output {
-        std::fs::write(file, serde_json::to_vec(&graph)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        return Ok(0);
+pub fn run(context: &Context, options: &PlanOptions) -> Result<u8> {
+    if let Some(action) = &options.action {
+        return image::run(context, action);
     }
-    context.display.result(&graph, || serde_json::to_string_pretty(&graph).unwrap_or_default())?;
-    Ok(0)
+    let project = context.project()?;
+    let hosts = context.hosts(&project, &options.hosts)?;
+    let store = context.store()?;
+    let source = source::of(&project.root, &context.display);
+    let build = |host: Host| Ok((context.build_host(&project, &store, &host)?.path, host));
+    let wanted: Vec<(Host, StorePath)> =
+        hosts.into_iter().map(|host| build(host).map(|(path, host)| (host, path))).collect::<Result<_>>()?;
+    let fleet = context.fleet(&store)?;
+    let answers = each::each(&wanted, |(host, closure)| plan(context, &fleet, host, closure));
+    let code = each::exit_code(&answers);
+    if let Some(file) = options.out.as_ref().filter(|_| code == 0) {
+        let kept = answers.iter().filter_map(|answer| answer.answer.as_ref()).map(|entry| Kept {
+            host: entry.plan.host.clone(),
+            closure: entry.plan.closure.clone(),
+            generation: entry.plan.current,
+        });
+        Plans::new(source, kept.collect()).write(file)?;
+    }
+    let report = Report { hosts: answers };
+    context.display.result(&report, || text(&report))?;
+    Ok(code)
 }
 
-fn describe<'a>(planned: &'a Planned, root: &std::path::Path) -> Graph<'a> {
-    let nodes = planned.nodes().iter().map(|node| Node {
-        name: node.name.as_str(),
-        work: match &node.work {
-            Work::Fetch(source) => NodeWork::Fetch { source },
-            Work::Add { path } => NodeWork::Add { path: path.strip_prefix(root).unwrap_or(path).display().to_string() },
-            Work::Run { step, inputs } => NodeWork::Run { step, inputs },
-        },
-    });
-    Graph { target: planned.target, nodes: nodes.collect() }
+fn plan(context: &Context, fleet: &Fleet, host: &Host, closure: &StorePath) -> Result<Entry, FleetError> {
+    let progress = context.display.hosts();
+    let listener = |event: cairn_fleet::Event| progress.on(&event);
+    let reached = fleet.reach(host, true, &listener)?;
+    let agent = cairn_fleet::agent_of(fleet.store, closure)?;
+    let mut session = fleet.connect(host, &reached, &agent)?;
+    let hello = session.hello().clone();
+    let live = hello.current.as_ref().map(|current| &current.closure);
+    let mut reader = Reader { store: fleet.store, session: &mut session };
+    let (old, new) = Contents::of_both(&mut reader, live, closure)?;
+    let paths = fleet.store.closure(std::slice::from_ref(closure))?;
+    let entry = Entry {
+        plan: Plan::against(old.as_ref().map(|old| &old.manifest), fleet.store, &host.name, &hello, closure, &paths)?,
+        needs: Needs::of(fleet.store, &hello, &paths)?,
+        difference: Difference::between(old.as_ref(), &new),
+    };
+    session.close();
+    Ok(entry)
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for entry in report.hosts.iter().filter_map(|host| host.answer.as_ref()) {
+        text.push_str(&display::plan(&entry.plan));
+        text.push_str(&display::needs(&entry.needs));
+        text.push_str(&display::contents(&entry.difference));
+    }
+    text
 }

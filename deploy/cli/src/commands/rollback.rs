@@ -32,6 +32,8 @@ pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let listener = |event: cairn_fleet::Event| progress.on(&event);
     let terms = Terms {
         reason: options.message.as_deref(),
+        source: None,
+        expected: None,
         seal: None,
         confirm_within: options.confirm_within,
         listener: &listener,

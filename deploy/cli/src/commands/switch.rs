@@ -1,16 +1,21 @@
 //! `deploy switch`: builds what hosts should run and makes it live on them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use cairn_fleet::{FleetError, HostReport, NotHeld, OnHosts, Plan, Run, Terms, exit_code};
+use cairn_fleet::{FleetError, HostReport, NotHeld, OnHosts, Plan, Plans, Run, Terms, exit_code};
+use cairn_formats::StorePath;
+use cairn_protocol::Source;
+use cairn_recipe::Project;
 use cairn_recipe::project::Host;
+use cairn_store::Store;
 use serde::Serialize;
 
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
 use crate::secrets::Secrets;
-use crate::{display, interrupt};
+use crate::{display, interrupt, source};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -19,7 +24,8 @@ pub struct Report {
 
 pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let project = context.project()?;
-    let hosts = context.hosts(&project, &options.hosts)?;
+    let store = context.store()?;
+    let Wanted { hosts, closures, source, expected } = wanted(context, options, &project, &store)?;
     let mut said = options.rollout.entry(&options.reach);
     if !options.yes {
         // Questions are asked one after another.
@@ -32,9 +38,6 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         true => Run::of_all(&hosts, cairn_fleet::waves(&hosts)?, Some(1)),
         false => run,
     };
-    let store = context.store()?;
-    let closures =
-        hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
     let agents =
         closures.iter().map(|closure| cairn_fleet::agent_of(&store, closure)).collect::<Result<Vec<_>, _>>()?;
 
@@ -58,6 +61,8 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let listener = |event: cairn_fleet::Event| progress.on(&event);
     let terms = Terms {
         reason: options.message.as_deref(),
+        source: source.as_ref(),
+        expected: expected.as_ref(),
         seal: Some(&seal),
         confirm_within: options.confirm_within,
         listener: &listener,
@@ -103,6 +108,41 @@ fn outline(run: &Run) -> Option<String> {
         format!("\n  {}. {}{watched}", at + 1, hosts.join(", "))
     };
     Some(format!("in this order:{}", portions.iter().enumerate().map(line).collect::<String>()))
+}
+
+/// What is to be made live, and where.
+struct Wanted {
+    hosts: Vec<Host>,
+    closures: Vec<StorePath>,
+    source: Option<Source>,
+    /// Of a plan: the generations that it was made against.
+    expected: Option<BTreeMap<String, Option<u64>>>,
+}
+
+/// Built now, or as a plan has it.
+fn wanted(context: &Context, options: &SwitchOptions, project: &Project, store: &Store) -> Result<Wanted> {
+    let Some(file) = &options.plan else {
+        let hosts = context.hosts(project, &options.hosts)?;
+        let source = source::of(&project.root, &context.display);
+        let build = |host| Ok(context.build_host(project, store, host)?.path);
+        let closures = hosts.iter().map(build).collect::<Result<Vec<_>>>()?;
+        return Ok(Wanted { hosts, closures, source, expected: None });
+    };
+    let plans = Plans::read(file)?;
+    for kept in &plans.hosts {
+        if !store.is_valid(&kept.closure)? {
+            bail!(
+                "{}: the plan's closure {} is gone from the store {}: nothing was changed\n  help: make the plan again with `deploy plan {} --out FILE`",
+                kept.host,
+                kept.closure.absolute(),
+                store.root().display(),
+                kept.host
+            );
+        }
+    }
+    let hosts = plans.hosts.iter().map(|kept| Ok(project.host(&kept.host)?)).collect::<Result<Vec<_>>>()?;
+    let closures = plans.hosts.iter().map(|kept| kept.closure.clone()).collect();
+    Ok(Wanted { hosts, closures, expected: Some(plans.expected()), source: plans.source })
 }
 
 /// When a fleet could not be held: nothing was done on any host.

@@ -127,16 +127,7 @@ pub fn plan(plan: &Plan) -> String {
     let from = plan.current.map_or("no generation".to_owned(), |n| format!("generation {n}"));
     let mut text = format!("{}: {from} → {}\n", plan.host, plan.closure.name());
     for (service, change) in &plan.services {
-        let (sign, words) = match change {
-            Change::Unchanged => (' ', "unchanged"),
-            Change::New => ('+', "new"),
-            Change::Reload => ('~', "reloaded: it goes on running and reads its configuration again"),
-            Change::ReplaceBeside => ('~', "replaced beside the old one, nothing dropped"),
-            Change::Restart => ('~', "restarted: the old one stops first"),
-            Change::Replaced => ('~', "replaced"),
-            Change::Removed => ('-', "removed"),
-            Change::Unknown => ('?', "not known: the live closure is not in this store"),
-        };
+        let (sign, words) = self::change(*change);
         text.push_str(&format!("  {sign} {service}: {words}\n"));
     }
     if plan.missing_paths > 0 {
@@ -144,6 +135,20 @@ pub fn plan(plan: &Plan) -> String {
         text.push_str(&format!("  {paths} store paths to bring up to date, {} unpacked\n", size(plan.missing_bytes)));
     }
     text
+}
+
+/// A sign, and words.
+pub fn change(change: Change) -> (char, &'static str) {
+    match change {
+        Change::Unchanged => (' ', "unchanged"),
+        Change::New => ('+', "new"),
+        Change::Reload => ('~', "reloaded: it goes on running and reads its configuration again"),
+        Change::ReplaceBeside => ('~', "replaced beside the old one, nothing dropped"),
+        Change::Restart => ('~', "restarted: the old one stops first"),
+        Change::Replaced => ('~', "replaced"),
+        Change::Removed => ('-', "removed"),
+        Change::Unknown => ('?', "not known: the live closure is not in this store"),
+    }
 }
 
 /// The evidence that a host kept.

@@ -2,6 +2,7 @@
 //! On a terminal progress is drawn in place; in a pipe it is plain lines.
 
 mod build;
+mod difference;
 mod hosts;
 mod screen;
 mod summary;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::interrupt;
 
 pub use build::{BuildProgress, size};
+pub use difference::{contents, needs, services};
 pub use hosts::{HostProgress, plan, problem};
 pub use summary::{outcome, summary};
 pub use table::table;
