@@ -6,6 +6,7 @@
 //! confirmation; both end in a [`HostReport`], whatever happens.
 
 mod error;
+mod operate;
 mod order;
 mod plan;
 mod reach;
@@ -16,5 +17,5 @@ pub use error::FleetError;
 pub use order::{Held, NotHeld, waves};
 pub use plan::{Change, Plan, agent_of};
 pub use reach::{Fleet, Reached, rfc3339};
-pub use report::{Endpoint, HostReport, Outcome, StatusEntry, exit_code};
+pub use report::{CertificateStatus, Endpoint, HostReport, Outcome, StatusEntry, exit_code};
 pub use switch::{Confirmation, Event, Listener, Sealer, Terms};

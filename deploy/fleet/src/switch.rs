@@ -72,9 +72,9 @@ pub struct Terms<'a> {
 
 /// How far a host got, for the report.
 #[derive(Default)]
-struct Course {
-    previous: Option<u64>,
-    bytes_sent: u64,
+pub(crate) struct Course {
+    pub previous: Option<u64>,
+    pub bytes_sent: u64,
 }
 
 impl Fleet<'_> {
@@ -315,7 +315,7 @@ fn report(
 }
 
 impl Course {
-    fn report(
+    pub fn report(
         self,
         host: &Host,
         start: Instant,

@@ -26,6 +26,7 @@ pub mod frame;
 mod hello;
 pub mod manifest;
 mod message;
+mod operate;
 mod status;
 pub mod wanted;
 
@@ -37,6 +38,10 @@ pub use hello::{Generation, Hello, HostSummary};
 pub use message::{
     CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SealedSecret,
     SwitchEnd,
+};
+pub use operate::{
+    Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest,
+    decode_word, encode_word,
 };
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};
 

@@ -3,7 +3,10 @@
 use cairn_formats::StorePath;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivationId, ActivationRequest, Failure, Generation, Outcome, Stamped, StatusReport};
+use crate::{
+    ActivationId, ActivationRequest, Failure, Generation, LogLine, LogRequest, Maintained, MaintenanceRequest, Outcome,
+    RestartReport, RestartRequest, Stamped, StatusReport,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
@@ -58,6 +61,11 @@ pub enum Request {
         keep: u32,
         dry_run: bool,
     },
+    /// Events with lines of the journal.
+    Logs(LogRequest),
+    /// Events of each replica as it goes down and comes up.
+    Restart(RestartRequest),
+    Maintenance(MaintenanceRequest),
 }
 
 /// A secret's value that only the host can read.
@@ -99,7 +107,15 @@ pub enum RollbackTarget {
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum Event {
     Copy(CopyEvent),
-    Activation { id: ActivationId, line: Stamped },
+    Activation {
+        id: ActivationId,
+        line: Stamped,
+    },
+    Log(LogLine),
+    /// Of what is no activation.
+    Progress {
+        line: Stamped,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +152,11 @@ pub enum Response {
         status: StatusReport,
     },
     Collected(CollectReport),
+    Logged,
+    Restarted(RestartReport),
+    Maintenance {
+        services: Vec<Maintained>,
+    },
     Failed {
         failure: Failure,
     },

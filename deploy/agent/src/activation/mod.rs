@@ -39,7 +39,7 @@ use cairn_closure::layout::{AGENT_PROGRAM, PROFILE_NAME};
 use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Goal, Outcome};
 use cairn_store::Store;
 
-pub use lock::{Holder, Lock};
+pub use self::lock::{Holder, Lock};
 pub use resume::settle_after_boot;
 
 use self::drive::Drive;
@@ -73,8 +73,7 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let paths = Paths::new(store.root());
     let mut holder = Holder::now(&request.operator, &purpose(request.goal));
     holder.reason.clone_from(&request.reason);
-    let lock = Lock::take(&paths, &holder, Duration::ZERO)?;
-    settle_earlier(store, &paths)?;
+    let lock = lock(store, &paths, &holder)?;
 
     let id = new_id()?;
     let profile = store.profile(PROFILE_NAME)?;
@@ -109,6 +108,13 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let dir = launch(store, &paths, record, &manifest)?;
     drop(lock);
     Ok(Started { id, dir, unchanged: None })
+}
+
+/// The host's lock, for work that is no activation, when nothing is under way.
+pub fn lock(store: &Store, paths: &Paths, holder: &Holder) -> Result<Lock> {
+    let lock = Lock::take(paths, holder, Duration::ZERO)?;
+    settle_earlier(store, paths)?;
+    Ok(lock)
 }
 
 fn purpose(goal: Goal) -> String {
