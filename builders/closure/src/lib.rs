@@ -58,6 +58,7 @@ pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
 pub use names::{
     CredentialName, DnsName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName,
 };
+pub use quote::environment;
 pub use render::{Closure, Content, render};
 pub use spec::{
     HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Reload, ReloadSignal, Replace,

@@ -39,6 +39,34 @@ fn quoted(text: &str, dollars: bool) -> String {
     out
 }
 
+/// The environment that a unit of ours sets, as name and value.
+pub fn environment(unit: &str) -> Vec<(String, String)> {
+    let assignments = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let split = |text: &str| unquoted(text)?.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assignments.filter_map(split).collect()
+}
+
+/// What [`assignment`] was given; `None` for what it does not write.
+fn unquoted(text: &str) -> Option<String> {
+    let mut chars = text.strip_prefix('"')?.strip_suffix('"')?.chars();
+    let mut out = String::new();
+    while let Some(c) = chars.next() {
+        match (c, chars.clone().next()) {
+            ('%', Some('%')) => out.extend(chars.next()),
+            ('\\', Some('n')) => out.extend(chars.next().map(|_| '\n')),
+            ('\\', Some('t')) => out.extend(chars.next().map(|_| '\t')),
+            ('\\', Some('x')) => {
+                let digits: String = chars.by_ref().skip(1).take(2).collect();
+                out.push(char::from(u8::from_str_radix(&digits, 16).ok()?));
+            }
+            ('\\', Some('"' | '\\')) => out.extend(chars.next()),
+            ('%' | '\\' | '"', _) => return None,
+            (c, _) => out.push(c),
+        }
+    }
+    Some(out)
+}
+
 /// Text for a comment: one line, and no backslash at its end, which would continue it.
 pub fn comment(text: &str) -> String {
     let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -138,5 +166,16 @@ mod tests {
         let evil = "one\nExecStart=/bin/sh 5% \\";
         assert_eq!(comment(evil), "one ExecStart=/bin/sh 5%");
         assert_eq!(description(evil), "one ExecStart=/bin/sh 5%%");
+    }
+
+    #[test]
+    fn the_environment_is_read_back() {
+        let pairs = [("A", "x y"), ("B", "\"100%\" of \\ $HOME\n\t\u{1}é="), ("C", "")];
+        let lines: String = pairs.iter().map(|(k, v)| format!("Environment={}\n", assignment(k, v))).collect();
+        let read = environment(&format!("[Service]\nUser=1\n{lines}Restart=always\n"));
+        assert_eq!(read, pairs.map(|(k, v)| (k.to_owned(), v.to_owned())));
+        for bad in ["A=b", "\"A=%h\"", "\"A=\\q\"", "\""] {
+            assert_eq!(unquoted(bad), None, "{bad}");
+        }
     }
 }

@@ -127,6 +127,7 @@ fn render_service(
         reads: spec.reads.clone(),
         secrets: spec.credentials.values().cloned().collect(),
         reload: spec.reload.clone(),
+        maintenance: spec.maintenance.clone(),
     })
 }
 

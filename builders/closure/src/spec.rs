@@ -52,6 +52,10 @@ pub struct ServiceSpec {
     /// Configuration that it can read again while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<Reload>,
+    /// A file in the folder of its sockets; while it is there, the service says that it is in
+    /// maintenance. No part of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
     /// Folders that outlive every generation, and where the processes see them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub state: BTreeMap<StateName, String>,

@@ -143,6 +143,9 @@ pub struct RunSection {
     pub stop_signal: Option<String>,
     pub health: Option<HealthSection>,
     pub reload: Option<ReloadSection>,
+    /// A file beside the service's sockets: while it is there, the program says that it is in
+    /// maintenance.
+    pub maintenance: Option<String>,
     /// Tests the configuration that hosts render for the image.
     pub verify: Option<VerifySection>,
     /// `gzip` (every engine reads it) or `zstd`.
@@ -295,6 +298,13 @@ impl ImageDefinition {
             if verify.timeout.is_zero() || verify.timeout > LONGEST_VERIFY {
                 let help = Some("write at most 10m".to_owned());
                 return fail("image.verify.timeout", format!("{:?} is not a time limit", verify.timeout), help);
+            }
+        }
+        if let Some(name) = &self.image.maintenance {
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if name.is_empty() || name.len() > 63 || !plain {
+                let help = Some("write lower-case letters, digits and `-`, as in \"maintenance\"".to_owned());
+                return fail("image.maintenance", format!("`{name}` is no name of a file beside the sockets"), help);
             }
         }
         let mut uids = BTreeMap::from([(0, "root"), (65534, "nobody")]);

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{activation, manifests, secrets, services};
+use crate::{activation, maintenance, manifests, secrets, services};
 
 /// Makes the directories and `current` links of the committed generation, and settles
 /// activations that the reboot cut off. May run again at any time.
@@ -16,6 +16,7 @@ pub fn run() -> Result<()> {
         for (name, service) in &manifest.services {
             services::make_directory(paths, name, &service.instance, &service.user)?;
             services::live::place(paths, &manifest, name)?;
+            maintenance::place(paths, &manifest, name)?;
             if service.has_unix_sockets() {
                 services::slots::take(paths, name, &service.instance)?;
                 services::set_current(paths, name, Some(&service.instance))?;

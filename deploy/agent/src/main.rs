@@ -6,6 +6,7 @@
 //! | `activate ID` | a transient unit | the activation itself |
 //! | `revert ID` | that unit's `ExecStopPost=` | going back when it died |
 //! | `confirm ID` | an operator on the host | as a confirmation over SSH |
+//! | `exec SERVICE REPLICA WORD…` | SSH | a command where a replica runs (`-`: the first that runs) |
 //! | `generator NORMAL EARLY LATE` | systemd at boot and reload | units of the committed generation |
 //! | `boot` | a unit at boot | what the generator cannot do |
 //!
@@ -15,8 +16,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use cairn_agent::{activation, boot, generator, serve};
-use cairn_protocol::ActivationId;
+use cairn_agent::error::AgentError;
+use cairn_agent::{activation, boot, enter, generator, serve};
+use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
 
@@ -58,20 +60,37 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["activate", id] => activation::run(&parse(id)?).map_err(failed),
         ["revert", id] => activation::revert(&parse(id)?).map_err(failed),
         ["confirm", id] => activation::confirm(&parse(id)?, "root on the host").map_err(failed),
+        ["exec", service, replica, command @ ..] => exec(service, replica, command),
         ["generator", ..] => generate(&arguments[1..]),
-        ["boot"] => boot::run().map_err(|error| {
-            let help = error.advice().map(|advice| format!("\n  help: {advice}")).unwrap_or_default();
-            failed(format!("{error}{help}"))
-        }),
+        ["boot"] => boot::run().map_err(advised),
         ["version"] => {
             println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         _ => Err(Stop::Usage(format!(
             "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | \
-             generator NORMAL EARLY LATE | boot | version",
+             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | version",
             words.join(" ")
         ))),
+    }
+}
+
+fn advised(error: AgentError) -> Stop {
+    let help = error.advice().map(|advice| format!("\n  help: {advice}")).unwrap_or_default();
+    failed(format!("{error}{help}"))
+}
+
+/// The words are such as no shell on the way changes.
+fn exec(service: &str, replica: &str, command: &[&str]) -> Result<(), Stop> {
+    let number = match replica {
+        "-" => None,
+        number => Some(number.parse().map_err(|_| Stop::Usage(format!("`{number}` is no number of a replica")))?),
+    };
+    let word = |word: &&str| decode_word(word).ok_or_else(|| Stop::Usage(format!("`{word}` is no encoded word")));
+    let command = command.iter().map(word).collect::<Result<Vec<_>, Stop>>()?;
+    match enter::run(service, number, &command) {
+        Ok(never) => match never {},
+        Err(error) => Err(advised(error)),
     }
 }
 

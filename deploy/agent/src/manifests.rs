@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use cairn_closure::Manifest;
+use cairn_closure::{Manifest, ServiceName};
 use cairn_formats::StorePath;
+use cairn_formats::report::nearest;
 
-use crate::error::{AgentError, Result};
+use crate::error::{AgentError, Fault, Result};
 use crate::files;
 use crate::paths::Paths;
 
@@ -55,4 +56,26 @@ pub fn committed(paths: &Paths) -> Result<Option<(u64, StorePath)>> {
         .and_then(|text| StorePath::from_absolute(text).ok())
         .ok_or_else(|| bad("does not point into the store"))?;
     Ok(Some((number, closure)))
+}
+
+/// The live generation, and its service of this name.
+pub fn live_service(paths: &Paths, name: &str) -> Result<(Manifest, ServiceName)> {
+    let manifest = live(paths)?;
+    let found = manifest.services.keys().find(|known| known.as_str() == name).cloned();
+    if let Some(found) = found {
+        return Ok((manifest, found));
+    }
+    let known: Vec<&str> = manifest.services.keys().map(ServiceName::as_str).collect();
+    let advice = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("it runs {}", known.join(", ")),
+    };
+    Err(Fault::new(format!("the host runs no service `{name}`")).advice(advice).into())
+}
+
+pub fn live(paths: &Paths) -> Result<Manifest> {
+    match committed(paths)? {
+        Some((_, closure)) => of(paths, &closure),
+        None => Err(Fault::new("the host has no generation yet").advice("switch to one: `deploy switch HOST`").into()),
+    }
 }

@@ -111,6 +111,11 @@ impl Paths {
         self.state_dir().join(format!("fleet-{fleet}.lock"))
     }
 
+    /// Which services are in maintenance.
+    pub fn maintenance(&self) -> PathBuf {
+        self.state_dir().join("maintenance")
+    }
+
     pub fn activations(&self) -> PathBuf {
         self.state_dir().join("activations")
     }

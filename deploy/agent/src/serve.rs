@@ -11,14 +11,17 @@ use cairn_formats::{Platform, StorePath};
 use cairn_protocol::frame::{self, FrameError, Kind};
 use cairn_protocol::{
     ActivationEvent, ActivationId, ActivationRequest, Event, Failure, FailureKind, Generation, Goal, Hello,
-    HostSummary, Outcome, PREAMBLE, Request, Response, SwitchEnd, VERSION,
+    HostSummary, Outcome, PREAMBLE, Request, Response, RestartReport, RestartRequest, Stamped, Step, SwitchEnd,
+    VERSION,
 };
 use cairn_store::Store;
 
 use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
-use crate::{activation, collect, generations, history, reading, receive, secrets, status, unlock};
+use crate::{
+    activation, collect, generations, history, logs, maintenance, reading, receive, restart, secrets, status, unlock,
+};
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
 const ANNOUNCED: usize = 5_000;
@@ -173,7 +176,30 @@ impl<R: Read, W: Write> Server<'_, R, W> {
                 Some(id) => self.follow(id, Until::Ended),
                 None => Ok(Response::Unlocked),
             },
+            Request::Logs(request) => {
+                for line in logs::lines(&Paths::new(self.store.root()), &request)? {
+                    frame::write_message(self.to, Kind::Event, &Event::Log(line?))?;
+                }
+                Ok(Response::Logged)
+            }
+            Request::Restart(request) => self.restart(&request),
+            Request::Maintenance(request) => {
+                let services = maintenance::answer(&Paths::new(self.store.root()), &request)?;
+                Ok(Response::Maintenance { services })
+            }
         }
+    }
+
+    /// Goes on to the end of a replica when the client is gone.
+    fn restart(&mut self, request: &RestartRequest) -> Result<Response, Stop> {
+        let to = &mut *self.to;
+        let (restarted, stopped) = restart::run(self.store, request, &mut |event| {
+            let line = Stamped { at: activation::record::milliseconds(), event };
+            frame::write_message(to, Kind::Event, &Event::Progress { line }).is_ok()
+        })?;
+        let restarted = restarted.iter().map(ToString::to_string).collect();
+        let problem = stopped.map(|error| error.into_problem(Step::Start));
+        Ok(Response::Restarted(RestartReport { restarted, problem }))
     }
 
     fn missing(&self, paths: Vec<StorePath>) -> Result<Response, Stop> {

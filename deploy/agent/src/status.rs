@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::health::{self, Check, Proof, Via, http};
 use crate::paths::Paths;
 use crate::systemd::UnitState;
-use crate::{activation, generations, manifests, systemd};
+use crate::{activation, condition, generations, manifests, systemd};
 
 pub fn report(store: &Store) -> Result<StatusReport> {
     let paths = Paths::new(store.root());
@@ -24,6 +24,7 @@ pub fn report(store: &Store) -> Result<StatusReport> {
             health: Health::Empty,
             services: Vec::new(),
             endpoints: Vec::new(),
+            condition: condition::of(&paths, None, activation.is_some())?,
             activation,
         });
     };
@@ -33,8 +34,9 @@ pub fn report(store: &Store) -> Result<StatusReport> {
         since: since(&paths),
         health: overall(&services),
         endpoints: endpoints(&manifest),
-        generation: Some(generation),
         services,
+        condition: condition::of(&paths, Some((&generation.closure, &manifest)), activation.is_some())?,
+        generation: Some(generation),
         activation,
     })
 }
@@ -56,7 +58,8 @@ fn services(paths: &Paths, manifest: &Manifest) -> Result<Vec<ServiceStatus>> {
     Ok(found)
 }
 
-fn replica(check: &Check, state: &UnitState) -> ServiceStatus {
+/// One question to one replica.
+pub fn replica(check: &Check, state: &UnitState) -> ServiceStatus {
     let (health, detail) = match (state.active.as_str(), &check.proof) {
         ("active", Proof::Answer(endpoint, health)) => match http::get(endpoint, &health.path) {
             Ok(answer) if answer.is_healthy() => (Health::Healthy, answer.to_string()),

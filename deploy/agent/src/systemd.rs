@@ -62,6 +62,11 @@ pub fn start(units: &[UnitName]) -> Result<()> {
     systemctl(&["start"], units).map(drop)
 }
 
+/// Stops what runs of the units, and starts them.
+pub fn restart(units: &[UnitName]) -> Result<()> {
+    systemctl(&["restart"], units).map(drop)
+}
+
 /// Stops the units and waits for their end; units that are unknown have ended.
 pub fn stop(units: &[UnitName]) -> Result<()> {
     let known: Vec<UnitName> = states(units)?

@@ -2,6 +2,7 @@
 
 mod certs;
 mod history;
+mod operate;
 mod rollout;
 mod secrets;
 
@@ -12,6 +13,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
 pub use history::{DiffOptions, DiffTo, GcOptions, HistoryOptions, PinOptions, PlanAction, PlanOptions, UnlockOptions};
+pub use operate::{
+    ExecOptions, LogsOptions, MaintenanceAction, MaintenanceOptions, RestartOptions, SshOptions, StatusOptions,
+};
 pub use rollout::{ReachOptions, RolloutOptions};
 pub use secrets::{SecretsAction, SecretsOptions};
 
@@ -110,7 +114,63 @@ switched already back to the generation it ran before. After Ctrl-C no further h
     /// List the generations of a host: pinned ones, revisions, messages
     Generations(GenerationsOptions),
     /// Show what hosts run and how they are
+    #[command(after_help = "Examples:
+  deploy status                      every host of the project
+  deploy status local --watch        again every two seconds
+  deploy status staging --json
+
+DRIFT counts units that are otherwise than the generation says: edited or overridden in /etc, failed,
+down though they should run, up though they should not. Each is told below the table.
+
+Exit code 0 when all is well, else 1: a host that does not answer or is not healthy, drift, a reboot
+that is due, a disk that is used to 90 percent, a certificate with fewer than 21 days left. A machine
+that is stopped, maintenance and a running activation are shown and are no fault.")]
     Status(StatusOptions),
+    /// What a service has written to the journal
+    #[command(after_help = "Examples:
+  deploy logs api                    the last 100 lines of every host that has the service, by time
+  deploy logs api local -f           as they come, until Ctrl-C (exit code 0)
+  deploy logs api --since 10m --grep timeout
+  deploy logs migrate local -n 20    a task's as well
+  deploy logs api --json             one JSON object a line")]
+    Logs(LogsOptions),
+    /// Log in to a host, by the way that deploy takes
+    #[command(after_help = "Examples:
+  deploy ssh local
+  deploy ssh local -- uptime
+  deploy ssh local -- 'journalctl -n 5 | cat'
+
+Ends with the exit code of the command; 255 is ssh's own.")]
+    Ssh(SshOptions),
+    /// Run a command where a service runs: its files, user, environment and network
+    #[command(after_help = "Examples:
+  deploy exec api                    a shell, if the image has one
+  deploy exec api local -- /usr/bin/python3.11 -V
+  deploy exec postgres local --replica 1 -- /usr/bin/busybox id
+
+Ends with the exit code of the command.")]
+    Exec(ExecOptions),
+    /// Restart a service, one replica after the other
+    #[command(after_help = "Examples:
+  deploy restart api                 on every host that has it, one host after the other
+  deploy restart api local
+
+Each replica is waited for until it is healthy before the next one stops, and takes no new requests
+before it stops: with several replicas nothing is dropped. The first that does not come up again ends
+the restart with exit code 1; those after it are left as they are.")]
+    Restart(RestartOptions),
+    /// Let services say that they are in maintenance
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  deploy maintenance on local        503 with Retry-After, from now on
+  deploy maintenance status
+  deploy maintenance off local
+
+For services whose image says by `maintenance` in image.toml that it honours such a file. It stays on
+over switches, rollbacks and reboots until it is switched off."
+    )]
+    Maintenance(MaintenanceAction),
     /// Certificates, as clients see them
     #[command(subcommand)]
     Certs(CertsAction),
@@ -275,13 +335,6 @@ pub struct RollbackOptions {
 pub struct GenerationsOptions {
     #[arg(value_name = "HOST")]
     pub host: String,
-}
-
-#[derive(Debug, Args)]
-pub struct StatusOptions {
-    /// Hosts, fleets, @TAG, or patterns such as 'edge-*' [default: every host of the project]
-    #[arg(value_name = "HOST")]
-    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -99,6 +99,8 @@ impl Fleet<'_> {
                     .collect(),
                 services: status.services,
                 activation: status.activation.map(|a| a.to_string()),
+                condition: status.condition,
+                certificate: None,
                 error: None,
             },
             Err(error) => StatusEntry {
@@ -114,6 +116,8 @@ impl Fleet<'_> {
                 endpoints: Vec::new(),
                 services: Vec::new(),
                 activation: None,
+                condition: cairn_protocol::Condition::default(),
+                certificate: None,
                 error: Some(error.to_string()),
             },
         }

@@ -13,6 +13,8 @@ pub enum Outcome {
     Unchanged,
     /// The closure is there; what runs is as it was.
     Copied,
+    /// What runs is what ran before, in new processes.
+    Restarted,
     /// Failed with nothing changed.
     Failed,
     /// There was no way to it.
@@ -44,7 +46,7 @@ impl Outcome {
     /// The exit code of a command that worked on one host.
     const fn exit_code(self) -> u8 {
         match self {
-            Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied => 0,
+            Self::Switched | Self::RolledBack | Self::Unchanged | Self::Copied | Self::Restarted => 0,
             Self::Failed | Self::Unreachable | Self::Skipped => 1,
             Self::Reverted | Self::Broken | Self::Unhealthy => 3,
             Self::Locked => 5,
@@ -52,7 +54,7 @@ impl Outcome {
     }
 }
 
-/// The result of `deploy switch`, `deploy rollback` and `deploy copy` for one host.
+/// The result of `deploy switch`, `rollback`, `copy` and `restart` for one host.
 #[derive(Debug, Serialize)]
 pub struct HostReport {
     pub name: String,
@@ -167,10 +169,23 @@ pub struct StatusEntry {
     pub health: String,
     pub endpoints: Vec<Endpoint>,
     pub services: Vec<cairn_protocol::ServiceStatus>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// An activation that is under way.
     pub activation: Option<String>,
+    /// Drift, reboot, disks and maintenance.
+    #[serde(flatten)]
+    pub condition: cairn_protocol::Condition,
+    /// Of a host that serves names by TLS: the one that ends first.
+    pub certificate: Option<CertificateStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// The certificate with the fewest days left among those that a host shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    pub name: String,
+    /// Whole days; below zero when it has ended.
+    pub days_left: i64,
 }
 
 /// Where a service answers, seen from this machine.

@@ -46,11 +46,11 @@ pub struct Terms<'a> {
 
 /// How far a host got, for the report.
 #[derive(Default)]
-struct Course {
+pub(crate) struct Course {
     /// A session was opened.
     met: bool,
-    previous: Option<u64>,
-    bytes_sent: u64,
+    pub previous: Option<u64>,
+    pub bytes_sent: u64,
 }
 
 impl Fleet<'_> {
@@ -296,7 +296,7 @@ impl Course {
         self.report(host, start, outcome, generation, Some(error))
     }
 
-    fn report(
+    pub fn report(
         self,
         host: &Host,
         start: Instant,

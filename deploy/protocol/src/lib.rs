@@ -27,6 +27,7 @@ mod hello;
 mod history;
 pub mod manifest;
 mod message;
+mod operate;
 pub mod reading;
 mod status;
 pub mod wanted;
@@ -40,6 +41,10 @@ pub use history::{Attempt, Changes, Ending, Expected, LockHolder, Retention, Sou
 pub use message::{
     CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SealedSecret,
     SwitchEnd,
+};
+pub use operate::{
+    Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest,
+    decode_word, encode_word,
 };
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};
 

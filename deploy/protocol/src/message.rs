@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::reading::{Reading, Texts};
 use crate::{
-    ActivationId, ActivationRequest, Attempt, Failure, Generation, LockHolder, Outcome, Retention, Stamped,
-    StatusReport,
+    ActivationId, ActivationRequest, Attempt, Failure, Generation, LockHolder, LogLine, LogRequest, Maintained,
+    MaintenanceRequest, Outcome, RestartReport, RestartRequest, Retention, Stamped, StatusReport,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,11 @@ pub enum Request {
     Unlock {
         operator: String,
     },
+    /// Events with lines of the journal.
+    Logs(LogRequest),
+    /// Events of each replica as it goes down and comes up.
+    Restart(RestartRequest),
+    Maintenance(MaintenanceRequest),
 }
 
 /// A secret's value that only the host can read.
@@ -123,7 +128,15 @@ pub enum RollbackTarget {
 #[serde(tag = "of", rename_all = "snake_case")]
 pub enum Event {
     Copy(CopyEvent),
-    Activation { id: ActivationId, line: Stamped },
+    Activation {
+        id: ActivationId,
+        line: Stamped,
+    },
+    Log(LogLine),
+    /// Of what is no activation.
+    Progress {
+        line: Stamped,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +183,11 @@ pub enum Response {
         holder: Option<LockHolder>,
     },
     Unlocked,
+    Logged,
+    Restarted(RestartReport),
+    Maintenance {
+        services: Vec<Maintained>,
+    },
     Failed {
         failure: Failure,
     },

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivationId, Generation};
+use crate::{ActivationId, Condition, Generation};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,6 +25,8 @@ pub struct StatusReport {
     pub endpoints: Vec<Endpoint>,
     /// An activation that is under way, or waits for its confirmation.
     pub activation: Option<ActivationId>,
+    #[serde(default)]
+    pub condition: Condition,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,4 +35,4 @@ pub use copy::{CopyProgress, CopyReport, copy_closure};
 pub use error::TransportError;
 pub use fault::{SshFault, classify};
 pub use session::{Options, Session};
-pub use ssh::{Agent, HostKey, Target};
+pub use ssh::{Agent, HostKey, Target, interactive};

@@ -97,26 +97,79 @@ pub fn invocation(
     let mut command = Command::new(program);
     // ssh translates its messages on no system we know, but its libraries do.
     command.env("LC_ALL", "C");
-    command.args(arguments(target, files.as_ref().map(TempDir::path), connect_timeout, remote));
+    let known_hosts = files.as_ref().map(|dir| dir.path().join(KNOWN_HOSTS));
+    command.args(arguments(target, known_hosts.as_deref(), connect_timeout, Manner::Conversation, Some(remote)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(Invocation { command, _files: files })
 }
+
+/// `ssh` to `target` for a person, by the same way in: with a terminal if `terminal` says so, running
+/// `remote` (already quoted for a shell) or a login shell. `ssh` may ask for what a key needs. The
+/// pinned key is kept in `keys`, for the caller is to become `ssh` and cannot clean up.
+pub fn interactive(
+    program: &Path,
+    target: &Target,
+    connect_timeout: Duration,
+    keys: &Path,
+    terminal: bool,
+    remote: Option<&str>,
+) -> Result<Command, TransportError> {
+    let known_hosts = target.host_key.as_ref().map(|key| keep(keys, key)).transpose().map_err(TransportError::Local)?;
+    let mut command = Command::new(program);
+    command.args(arguments(target, known_hosts.as_deref(), connect_timeout, Manner::Person { terminal }, remote));
+    Ok(command)
+}
+
+/// A file for each key, so that none is ever changed while somebody reads it.
+fn keep(folder: &Path, key: &HostKey) -> io::Result<PathBuf> {
+    let text = format!("{ALIAS} {key}\n");
+    let file = folder.join(cairn_formats::Sha256::of(text.as_bytes()).hex());
+    if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+        fs::create_dir_all(folder)?;
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        io::Write::write_all(&mut new, text.as_bytes())?;
+        new.persist(&file)?;
+    }
+    Ok(file)
+}
+
+/// Who speaks with the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// We and the agent.
+    Conversation,
+    Person {
+        terminal: bool,
+    },
+}
+
+const KNOWN_HOSTS: &str = "known_hosts";
 
 /// Under this name the pinned key stands in the known-hosts file.
 const ALIAS: &str = "cairn-host";
 
 fn known_hosts(key: &HostKey) -> io::Result<TempDir> {
     let dir = tempfile::Builder::new().prefix("cairn-ssh.").tempdir()?;
-    fs::write(dir.path().join("known_hosts"), format!("{ALIAS} {key}\n"))?;
+    fs::write(dir.path().join(KNOWN_HOSTS), format!("{ALIAS} {key}\n"))?;
     Ok(dir)
 }
 
-fn arguments(target: &Target, files: Option<&Path>, connect_timeout: Duration, remote: &str) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["-T".into()];
+fn arguments(
+    target: &Target,
+    known_hosts: Option<&Path>,
+    connect_timeout: Duration,
+    manner: Manner,
+    remote: Option<&str>,
+) -> Vec<OsString> {
+    let terminal = manner == Manner::Person { terminal: true };
+    // Twice: also if our own input is no terminal.
+    let mut args: Vec<OsString> = vec![if terminal { "-tt" } else { "-T" }.into()];
     let mut option = |text: OsString| args.extend(["-o".into(), text]);
-    for fixed in [
+    if manner == Manner::Conversation {
         // Never a question on the terminal: many hosts are reached at once.
-        "BatchMode=yes",
+        option("BatchMode=yes".into());
+    }
+    for fixed in [
         "StrictHostKeyChecking=yes",
         "ClearAllForwardings=yes",
         // Our own streams are compressed.
@@ -129,9 +182,9 @@ fn arguments(target: &Target, files: Option<&Path>, connect_timeout: Duration, r
         option(fixed.into());
     }
     option(format!("ConnectTimeout={}", connect_timeout.as_secs().max(1)).into());
-    if let Some(dir) = files {
+    if let Some(path) = known_hosts {
         let mut file = OsString::from("UserKnownHostsFile=\"");
-        file.push(dir.join("known_hosts"));
+        file.push(path);
         file.push("\"");
         option(file);
         option("GlobalKnownHostsFile=/dev/null".into());
@@ -150,7 +203,8 @@ fn arguments(target: &Target, files: Option<&Path>, connect_timeout: Duration, r
         args.extend(["-l".into(), user.into()]);
     }
     // After `--` an address that begins with a dash is no option.
-    args.extend(["--".into(), target.address.clone().into(), remote.into()]);
+    args.extend(["--".into(), target.address.clone().into()]);
+    args.extend(remote.map(OsString::from));
     args
 }
 
@@ -160,7 +214,12 @@ mod tests {
     use super::*;
 
     fn text(target: &Target, files: Option<&Path>) -> Vec<String> {
-        let args = arguments(target, files, Duration::from_secs(7), "exec true");
+        said(target, files, Manner::Conversation, Some("exec true"))
+    }
+
+    fn said(target: &Target, files: Option<&Path>, manner: Manner, remote: Option<&str>) -> Vec<String> {
+        let known_hosts = files.map(|dir| dir.join(KNOWN_HOSTS));
+        let args = arguments(target, known_hosts.as_deref(), Duration::from_secs(7), manner, remote);
         args.into_iter().map(|a| a.into_string().unwrap()).collect()
     }
 
@@ -182,6 +241,25 @@ mod tests {
         let args = text(&Target::new("a", "-oProxyCommand=evil"), None);
         assert!(!args.iter().any(|a| a.contains("KnownHosts")));
         assert_eq!(args[args.len() - 3..], ["--", "-oProxyCommand=evil", "exec true"]);
+    }
+
+    #[test]
+    fn a_person_takes_the_same_way_and_may_be_asked() {
+        let mut target = Target::new("web-1", "192.0.2.1");
+        target.port = Some(2222);
+        for (terminal, remote) in [(true, None), (false, Some("uptime"))] {
+            let args = said(&target, Some(Path::new("/t")), Manner::Person { terminal }, remote);
+            assert_eq!(args[0], if terminal { "-tt" } else { "-T" });
+            assert_eq!(args.last().unwrap(), remote.unwrap_or("192.0.2.1"));
+            let same = text(&target, Some(Path::new("/t")));
+            assert!(!args.contains(&"BatchMode=yes".to_owned()) && same.contains(&"BatchMode=yes".to_owned()));
+            assert!(args.iter().skip(1).all(|word| same.contains(word) || Some(word.as_str()) == remote), "{args:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let key = HostKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ").unwrap();
+        let kept = keep(&folder.path().join("keys"), &key).unwrap();
+        assert_eq!(keep(&folder.path().join("keys"), &key).unwrap(), kept);
+        assert_eq!(fs::read_to_string(kept).unwrap(), format!("{ALIAS} {key}\n"));
     }
 
     #[test]

@@ -235,6 +235,7 @@ fn specification(entry: &ServiceEntry, image: &Image) -> Result<ServiceSpec, Fau
         // Filled in once they are planned.
         config: None,
         reload: None,
+        maintenance: run.maintenance.clone().filter(|_| entry.kind == KindEntry::Service),
         credentials: BTreeMap::new(),
         state,
         reads,

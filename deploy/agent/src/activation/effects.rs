@@ -18,7 +18,7 @@ use crate::drain::{self, Listener};
 use crate::error::{AgentError, Fault, Result, file};
 use crate::health::{self, wait};
 use crate::paths::Paths;
-use crate::{files, generations, secrets, services, systemd};
+use crate::{files, generations, maintenance, secrets, services, systemd};
 
 /// Between two looks for the confirmation.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
@@ -118,7 +118,8 @@ impl Host for RealHost<'_> {
     }
 
     fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {
-        services::live::place(self.paths, manifest, service)
+        services::live::place(self.paths, manifest, service)?;
+        maintenance::place(self.paths, manifest, service)
     }
 
     fn tell_to_reload(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()> {

@@ -42,8 +42,8 @@ pub trait Host {
     fn make_directory(&mut self, service: &ServiceName, instance: &InstanceId, user: &User) -> Result<()>;
     /// Gives an instance a slot that the live one does not have.
     fn take_slot(&mut self, service: &ServiceName, instance: &InstanceId) -> Result<()>;
-    /// Puts the files that a service may read again where its instance sees them; nothing for one
-    /// that has none.
+    /// Puts the files that a service may read again where its instance sees them, and that it is in
+    /// maintenance if it is; nothing for one that has none.
     fn place_live(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()>;
     /// Tells those of the service's replicas that run to read them again.
     fn tell_to_reload(&mut self, manifest: &Manifest, service: &ServiceName) -> Result<()>;

@@ -40,7 +40,7 @@ use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Changes, Goal, Outcome};
 use cairn_store::Store;
 
-pub use lock::{GLANCE, Holder, Lock};
+pub use self::lock::{GLANCE, Holder, Lock};
 pub use resume::settle_after_boot;
 
 use self::drive::Drive;
@@ -74,8 +74,7 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     let paths = Paths::new(store.root());
     let mut holder = Holder::now(&request.operator, &purpose(request.goal));
     holder.reason.clone_from(&request.reason);
-    let lock = Lock::take(&paths, &holder, GLANCE)?;
-    settle_earlier(store, &paths)?;
+    let lock = lock(store, &paths, &holder)?;
 
     let id = new_id()?;
     let profile = store.profile(PROFILE_NAME)?;
@@ -138,6 +137,13 @@ fn changes(paths: &Paths, live: Option<&StorePath>, new: &Manifest) -> Changes {
         list.push(name.to_string());
     }
     changes
+}
+
+/// The host's lock, for work that is no activation, when nothing is under way.
+pub fn lock(store: &Store, paths: &Paths, holder: &Holder) -> Result<Lock> {
+    let lock = Lock::take(paths, holder, GLANCE)?;
+    settle_earlier(store, paths)?;
+    Ok(lock)
 }
 
 fn purpose(goal: Goal) -> String {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use cairn_certificates::{Fault, Roots, Server, Shown, Terms};
-use cairn_fleet::{AT_ONCE, Fleet, in_parallel};
+use cairn_fleet::{AT_ONCE, CertificateStatus, Fleet, in_parallel};
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
@@ -73,6 +73,16 @@ fn status(context: &Context, options: &CertsStatusOptions) -> Result<u8> {
     let report = Report { hosts: entries };
     context.display.result(&report, || text(&report))?;
     Ok(code)
+}
+
+/// Of the certificates that a host shows, at this address, the one that ends first.
+pub fn soonest(host: &Host, address: &str, roots: &Roots) -> Option<CertificateStatus> {
+    let look = |served: Served| {
+        let server = Server { host: address, port: served.port, name: served.name };
+        let shown = Shown::by(&server, roots, cairn_certificates::now()).ok()?;
+        Some(CertificateStatus { name: served.name.to_owned(), days_left: shown.days_left })
+    };
+    served(host).into_iter().filter_map(look).min_by_key(|found| found.days_left)
 }
 
 fn served(host: &Host) -> Vec<Served<'_>> {

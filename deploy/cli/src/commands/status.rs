@@ -1,12 +1,27 @@
 //! `deploy status`: what hosts run and how they are.
 
+use std::io::{IsTerminal as _, Write as _};
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
-use cairn_fleet::{AT_ONCE, StatusEntry, in_parallel};
+use cairn_certificates::Roots;
+use cairn_fleet::{Fleet, StatusEntry};
+use cairn_formats::StorePath;
+use cairn_recipe::project::Host;
 use serde::Serialize;
 
+use super::{certs, of_service};
 use crate::arguments::StatusOptions;
 use crate::context::Context;
-use crate::display::table;
+use crate::display::{size, table};
+
+/// A disk that is used so far wants somebody to look.
+const FULL: u8 = 90;
+/// As `deploy certs status` has it.
+const DAYS: i64 = 21;
+/// Clears a terminal, and goes to its upper left corner.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Serialize)]
 struct Report {
@@ -18,50 +33,160 @@ pub fn run(context: &Context, options: &StatusOptions) -> Result<u8> {
     let names = if options.hosts.is_empty() { project.host_names()? } else { options.hosts.clone() };
     let hosts = context.hosts(&project, &names)?;
     let store = context.store()?;
-    let agents = hosts
-        .iter()
-        .map(|host| context.agent(&project, &store, host.definition.platform))
-        .collect::<Result<Vec<_>>>()?;
+    let agents = of_service::agents(context, &project, &store, &hosts)?;
     let fleet = context.fleet(&store)?;
-    let asked: Vec<_> = hosts.iter().zip(&agents).collect();
-    let entries = in_parallel(AT_ONCE, &asked, |(host, agent)| fleet.status(host, agent, &|_| ()));
-    let code = exit_code(&entries);
-    let report = Report { hosts: entries };
-    context.display.result(&report, || text(&report))?;
-    Ok(code)
-}
-
-/// 0 when every host was asked and is well; a machine that is stopped is no fault.
-fn exit_code(entries: &[StatusEntry]) -> u8 {
-    let well = |e: &&StatusEntry| matches!(e.health.as_str(), "healthy" | "empty" | "stopped" | "starting");
-    match entries.iter().filter(well).count() {
-        n if n == entries.len() => 0,
-        _ if entries.len() == 1 => 1,
-        _ => 4,
+    // Only the days that are left are asked for, so nothing is lost but them.
+    let roots = Roots::system(&[]).map_err(|error| context.display.note(&format!("certificates: {error}"))).ok();
+    loop {
+        let report = Report { hosts: ask(&fleet, &hosts, &agents, roots.as_ref()) };
+        if options.watch.is_some() && !context.display.json && std::io::stdout().is_terminal() {
+            std::io::stdout().write_all(CLEAR.as_bytes())?;
+        }
+        context.display.result(&report, || text(&report))?;
+        match options.watch {
+            Some(seconds) => thread::sleep(Duration::from_secs(seconds)),
+            None => return Ok(u8::from(report.hosts.iter().any(|host| !faults(host).is_empty()))),
+        }
     }
 }
 
+/// All at once.
+fn ask(fleet: &Fleet, hosts: &[Host], agents: &[StorePath], roots: Option<&Roots>) -> Vec<StatusEntry> {
+    let one = |host: &Host, agent: &StorePath| {
+        let mut entry = fleet.status(host, agent, &|_| ());
+        // A host without a generation serves nothing yet.
+        if entry.generation.is_some()
+            && let Some(roots) = roots
+            && let Ok(reached) = fleet.reach(host, false, &|_| ())
+        {
+            entry.certificate = certs::soonest(host, &reached.address, roots);
+        }
+        entry
+    };
+    thread::scope(|scope| {
+        let one = &one;
+        let threads: Vec<_> =
+            hosts.iter().zip(agents).map(|(host, agent)| scope.spawn(move || one(host, agent))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    })
+}
+
+/// Everything that is not well; a machine that is stopped is no fault.
+fn faults(host: &StatusEntry) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !matches!(host.health.as_str(), "healthy" | "empty" | "stopped" | "starting") {
+        faults.push(format!("it is {}", host.health));
+    }
+    faults.extend(host.condition.drift.iter().map(|drift| format!("{} {}", drift.unit, drift.problem)));
+    faults.extend(host.condition.reboot.iter().map(|why| format!("wants a reboot: {why}")));
+    for disk in host.condition.disks.iter().filter(|disk| disk.used_percent >= FULL) {
+        faults.push(format!("{} is used to {} %, {} are free", disk.path, disk.used_percent, size(disk.free_bytes)));
+    }
+    for certificate in host.certificate.iter().filter(|certificate| certificate.days_left < DAYS) {
+        faults.push(format!("the certificate for {} has {} days left", certificate.name, certificate.days_left));
+    }
+    faults
+}
+
 fn text(report: &Report) -> String {
-    let mut rows = vec![["HOST", "GENERATION", "SINCE", "HEALTH", "ENDPOINTS"].map(str::to_owned).to_vec()];
+    let heading = ["HOST", "GENERATION", "SINCE", "HEALTH", "DRIFT", "REBOOT", "DISK", "CERTS", "STATE", "ENDPOINTS"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut notes = String::new();
     for host in &report.hosts {
-        let urls: Vec<&str> = host.endpoints.iter().map(|e| e.url.as_str()).collect();
-        rows.push(vec![
-            host.name.clone(),
-            host.generation.map_or("-".to_owned(), |n| n.to_string()),
-            host.since.clone().unwrap_or_else(|| "-".to_owned()),
-            host.health.clone(),
-            urls.join(" "),
-        ]);
+        rows.push(row(host));
+        let mut note = |text: String| notes.push_str(&format!("{}: {text}\n", host.name));
         for service in host.services.iter().filter(|s| s.health != cairn_protocol::Health::Healthy) {
-            notes.push_str(&format!("{}: {} ({}): {}\n", host.name, service.service, service.unit, service.detail));
+            note(format!("{} ({}): {}", service.service, service.unit, service.detail));
+        }
+        faults(host).into_iter().for_each(&mut note);
+        for service in &host.condition.maintenance {
+            let by = service.operator.as_ref().map_or("by hand".to_owned(), |by| format!("by {by}"));
+            let since = service.since.map_or(String::new(), |at| format!(" since {}", cairn_fleet::rfc3339(at)));
+            let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+            note(format!("{} is in maintenance{since}, {by}{reason}", service.service));
         }
         if let Some(activation) = &host.activation {
-            notes.push_str(&format!("{}: activation {activation} is under way\n", host.name));
+            note(format!("activation {activation} is under way"));
         }
         if let Some(error) = &host.error {
             notes.push_str(&format!("{error}\n"));
         }
     }
     format!("{}{notes}", table(&rows))
+}
+
+fn row(host: &StatusEntry) -> Vec<String> {
+    let none = || "-".to_owned();
+    let asked = host.error.is_none();
+    let condition = &host.condition;
+    let disk = condition.disks.iter().map(|disk| disk.used_percent).max();
+    let mut state = Vec::new();
+    state.extend(host.activation.as_ref().map(|_| "activation"));
+    state.extend((!condition.maintenance.is_empty()).then_some("maintenance"));
+    let urls: Vec<&str> = host.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
+    vec![
+        host.name.clone(),
+        host.generation.map_or_else(none, |number| number.to_string()),
+        host.since.clone().unwrap_or_else(none),
+        host.health.clone(),
+        if asked { condition.drift.len().to_string() } else { none() },
+        if asked { condition.reboot.as_ref().map_or("no", |_| "yes").to_owned() } else { none() },
+        disk.map_or_else(none, |percent| format!("{percent}%")),
+        host.certificate.as_ref().map_or_else(none, |found| format!("{} d", found.days_left)),
+        if state.is_empty() { none() } else { state.join(",") },
+        urls.join(" "),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_fleet::CertificateStatus;
+    use cairn_protocol::{Condition, Disk, Drift, Maintained};
+
+    use super::*;
+
+    fn entry() -> StatusEntry {
+        StatusEntry {
+            name: "web-1".to_owned(),
+            generation: Some(3),
+            since: Some("2026-11-18T11:06:40Z".to_owned()),
+            health: "healthy".to_owned(),
+            endpoints: Vec::new(),
+            services: Vec::new(),
+            activation: None,
+            condition: Condition::default(),
+            certificate: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_well_is_told_and_counts() {
+        let mut host = entry();
+        host.condition.disks = vec![Disk { path: "/".to_owned(), used_percent: 89, free_bytes: 1 << 30 }];
+        host.certificate = Some(CertificateStatus { name: "example.com".to_owned(), days_left: 21 });
+        host.activation = Some("1".to_owned());
+        host.condition.maintenance =
+            vec![Maintained { service: "proxy".to_owned(), on: true, operator: None, since: None, reason: None }];
+        assert_eq!(faults(&host), [""; 0]);
+        let shown = text(&Report { hosts: vec![host] });
+        for part in ["89%", "21 d", "activation,maintenance", "proxy is in maintenance, by hand"] {
+            assert!(shown.contains(part), "{part} is not in\n{shown}");
+        }
+
+        let mut host = entry();
+        host.health = "degraded".to_owned();
+        let unit = "cairn-api.target".to_owned();
+        host.condition.drift = vec![Drift { unit, problem: "is masked".to_owned() }];
+        host.condition.reboot = Some("kernel".to_owned());
+        host.condition.disks = vec![Disk { path: "/nix".to_owned(), used_percent: 90, free_bytes: 0 }];
+        host.certificate = Some(CertificateStatus { name: "example.com".to_owned(), days_left: -1 });
+        let told = faults(&host);
+        assert_eq!(told.len(), 5, "{told:?}");
+        let shown = text(&Report { hosts: vec![host] });
+        assert!(shown.contains("web-1: cairn-api.target is masked\n"), "{shown}");
+        let mut stopped = entry();
+        stopped.health = "stopped".to_owned();
+        assert_eq!(faults(&stopped), [""; 0]);
+    }
 }

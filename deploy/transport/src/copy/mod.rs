@@ -121,7 +121,7 @@ fn send(
     let response = session.response("the host checked what it received", &mut |event| match event {
         Event::Copy(CopyEvent::Received { .. }) => progress.received(),
         Event::Copy(CopyEvent::Checked { path }) => progress.checked(&path),
-        Event::Activation { .. } => {}
+        Event::Activation { .. } | Event::Log(_) | Event::Progress { .. } => {}
     })?;
     match response {
         Response::Copied(_) => Ok(()),
