@@ -128,7 +128,8 @@ fn hosts_go_in_the_portions_that_their_fleet_says() {
     let hosts = fleet(4, "canary = 1");
     let run = Run::new(&hosts, &said("strategy = \"all\""), false).unwrap();
     assert_eq!(run.outline(), [(vec!["web-1", "web-2", "web-3", "web-4"], Duration::ZERO)]);
-    let error = Run::new(&hosts, &said("strategy = \"rolling\", canary = 1"), false).unwrap_err().to_string();
+    let odd = RolloutEntry { strategy: Some(Strategy::Rolling), ..said("canary = 1") };
+    let error = Run::new(&hosts, &odd, false).unwrap_err().to_string();
     assert!(error.starts_with("--canary: "), "{error}");
 }
 
