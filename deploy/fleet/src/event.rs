@@ -40,6 +40,10 @@ pub enum Event<'a> {
         host: &'a str,
         wait: Duration,
     },
+    /// Its health is asked for no longer.
+    Watched {
+        host: &'a str,
+    },
     /// It goes back to the generation before, because another one failed.
     TakingBack {
         host: &'a str,

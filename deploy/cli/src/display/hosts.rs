@@ -28,6 +28,7 @@ impl HostProgress {
             }
             Some(screen) => match (event, describe(event)) {
                 (Event::Ended { host, report }, _) => screen.ended(host, &end(report)),
+                (Event::Watched { host }, _) => screen.done(host),
                 (Event::Copying { host, bytes }, _) => screen.now(host, &format!("copying, {} of files", size(*bytes))),
                 (Event::Connected { host, .. }, None) => screen.now(host, "connected"),
                 (event, Some((host, text))) if is_kept(event) => screen.keep(&format!("{host}: {text}")),
@@ -79,7 +80,7 @@ fn describe<'a>(event: &'a Event) -> Option<(&'a str, String)> {
     Some(match event {
         Event::Machine { host, text } => (host, text.clone()),
         Event::Connected { host, bootstrapped: true } => (host, "connected, agent sent along".to_owned()),
-        Event::Connected { .. } | Event::Copying { .. } | Event::Ended { .. } => return None,
+        Event::Connected { .. } | Event::Copying { .. } | Event::Watched { .. } | Event::Ended { .. } => return None,
         Event::Copied { host, bytes, files } => (host, format!("copied {files} files, {} sent", size(*bytes))),
         Event::Secrets { host, count: 1 } => (host, "1 secret sent, sealed to the host".to_owned()),
         Event::Secrets { host, count } => (host, format!("{count} secrets sent, each sealed to the host")),

@@ -30,12 +30,17 @@ impl Screen {
 
     /// A host's line goes; one that stays takes its place.
     pub fn ended(&self, host: &str, text: &str) {
+        self.done(host);
+        self.keep(&format!("{host}: {text}"));
+    }
+
+    /// A host's line goes.
+    pub fn done(&self, host: &str) {
         if let Ok(mut hosts) = self.hosts.lock()
             && let Some(bar) = hosts.remove(host)
         {
             bar.finish_and_clear();
         }
-        self.keep(&format!("{host}: {text}"));
     }
 
     pub fn keep(&self, text: &str) {

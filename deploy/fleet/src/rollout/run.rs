@@ -231,7 +231,15 @@ impl<'a> Course<'a> {
         for host in &watched {
             self.actions.tell(Event::Watching { host: self.name(*host), wait });
         }
-        let end = Instant::now() + wait;
+        let ill = self.ill(&watched, Instant::now() + wait);
+        for host in watched {
+            self.actions.tell(Event::Watched { host: self.name(host) });
+        }
+        ill
+    }
+
+    /// Asks until one of these hosts is not well, or `end` has come, or the operator has had enough.
+    fn ill(&mut self, watched: &[usize], end: Instant) -> Option<String> {
         loop {
             let next = end.min(Instant::now() + PAUSE);
             while Instant::now() < next {
@@ -240,7 +248,7 @@ impl<'a> Course<'a> {
                 }
                 thread::sleep(LOOK.min(next.saturating_duration_since(Instant::now())));
             }
-            let answers = in_parallel(self.group.rollout.parallel, &watched, |host| self.actions.health(*host));
+            let answers = in_parallel(self.group.rollout.parallel, watched, |host| self.actions.health(*host));
             let mut ill = None;
             for (host, answer) in watched.iter().zip(answers) {
                 if let (Err(message), Some(report)) = (answer, self.reports.get_mut(host)) {
