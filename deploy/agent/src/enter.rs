@@ -52,7 +52,7 @@ pub fn run(service: &str, replica: Option<usize>, command: &[Vec<u8>]) -> Result
     let (_, closure) = manifests::committed(&paths)?.ok_or_else(|| Fault::new("the host has no generation"))?;
     let text = read(&paths.store_path(&closure).join("units").join(unit.as_str()))?;
     let environment = environment(&unit, service, &text);
-    enter(pid, service)?;
+    enter(&unit, pid, service)?;
     let command = match command.is_empty() {
         true => shell()?,
         false => command.iter().cloned().map(OsString::from_vec).collect(),
@@ -96,7 +96,7 @@ fn environment(unit: &UnitName, service: &Service, text: &str) -> Vec<(String, O
 }
 
 /// Becomes a process of the service as far as the kernel can tell.
-fn enter(pid: i32, service: &Service) -> Result<()> {
+fn enter(unit: &UnitName, pid: i32, service: &Service) -> Result<()> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let open = |name: &str| {
         let path = process.join(name);
@@ -109,7 +109,7 @@ fn enter(pid: i32, service: &Service) -> Result<()> {
     let spaces = ["net", "ipc", "uts", "mnt"].map(|name| open(&format!("ns/{name}")));
     let own_users = fs::read_link("/proc/self/ns/user").ok() == fs::read_link(process.join("ns/user")).ok();
     let users = open("ns/user")?;
-    join_cgroups(&process)?;
+    join_cgroups(&process, unit)?;
 
     let refused = |doing: &'static str| {
         move |e: nix::errno::Errno| {
@@ -133,14 +133,13 @@ fn enter(pid: i32, service: &Service) -> Result<()> {
     set_no_new_privs().map_err(refused("take the restrictions"))
 }
 
-/// `NUMBER:CONTROLLERS:PATH` lines, as cgroups(7) says: each a folder of some hierarchy.
-fn join_cgroups(process: &Path) -> Result<()> {
+/// `NUMBER:CONTROLLERS:PATH` lines, as cgroups(7) says: each a folder of some hierarchy. Where systemd
+/// has made none for the unit, it does not limit it.
+fn join_cgroups(process: &Path, unit: &UnitName) -> Result<()> {
     let text = read(&process.join("cgroup"))?;
-    for folder in text.lines().filter_map(cgroup) {
+    let is_own = |folder: &PathBuf| folder.components().any(|part| part.as_os_str() == unit.as_str());
+    for folder in text.lines().filter_map(cgroup).filter(is_own) {
         let members = folder.join("cgroup.procs");
-        if !members.exists() {
-            continue;
-        }
         let mut out = fs::OpenOptions::new().write(true).open(&members).map_err(file("cannot open", &members))?;
         out.write_all(b"0").map_err(file("cannot join", &members))?;
     }
