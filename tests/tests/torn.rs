@@ -81,7 +81,7 @@ fn a_kill_at_any_moment_leaves_one_whole_generation() {
         (Victim::Client, "confirm"),
         (Victim::Client, "drain"),
         (Victim::Sshd, "stage"),
-        (Victim::Sshd, "confirm"),
+        (Victim::Sshd, "start"),
         (Victim::Sshd, "drain"),
     ] {
         host.strike(victim, Moment::In(phase));
@@ -214,7 +214,7 @@ flock -n /nix/var/cairn/lock true || echo "the lock is held"
 ls /nix/var/nix/gcroots/cairn 2>/dev/null | grep activation | say "a root is left"
 ls -d /run/systemd/system/cairn-* 2>/dev/null | say "a unit of a trial is left"
 systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-' | say "failed"
-running() { systemctl list-units --plain --no-legend --state=active "$1" | cut -d' ' -f1; }
+running() { systemctl list-units --plain --no-legend --state=active "$1" | cut -d' ' -f1 | grep -v '^cairn-activation-'; }
 for unit in $(running 'cairn-*.service') $(running 'cairn-*.socket'); do
     [ -e "$live/units/$unit" ] || echo "not of the generation: $unit"
 done
