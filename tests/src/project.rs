@@ -105,7 +105,8 @@ impl Machine<'_> {
     /// Address of a service's endpoint, as `deploy status` tells it; the secure one if there is one.
     #[track_caller]
     pub fn url(&self, service: &str) -> String {
-        let status = self.project.deploy(&["status", self.name, "--json"]).ok().json();
+        // Whether or not all is well there, such as just after a boot.
+        let status = self.project.deploy(&["status", self.name, "--json"]).json();
         let endpoints = status["hosts"][0]["endpoints"].as_array().cloned().unwrap_or_default();
         let secure = |e: &&serde_json::Value| e["url"].as_str().is_some_and(|url| url.starts_with("https:"));
         let mut own = endpoints.iter().filter(|e| e["service"] == service).collect::<Vec<_>>();

@@ -169,15 +169,17 @@ impl Host<'_> {
     /// Whether somebody was there to be killed.
     fn end(&self, victim: Victim, client: &mut Child) -> bool {
         match victim {
-            Victim::Activation => end_all("cairn-agent activate"),
+            Victim::Activation => end_all(self.machine, "cairn-agent activate"),
             Victim::Both => {
-                let ended = end_all("cairn-agent activate");
+                let ended = end_all(self.machine, "cairn-agent activate");
                 let began = Instant::now();
-                while ended && !end_all("cairn-agent revert") && began.elapsed() < Duration::from_secs(2) {}
+                while ended && !end_all(self.machine, "cairn-agent revert") && began.elapsed() < Duration::from_secs(2)
+                {
+                }
                 ended
             }
             Victim::Client => client.kill().is_ok(),
-            Victim::Sshd => end_all("cairn-agent serve"),
+            Victim::Sshd => end_all(self.machine, "cairn-agent serve"),
             Victim::Power => true,
         }
     }
@@ -245,21 +247,21 @@ fn phase_of(activation: &Path) -> Option<String> {
 }
 
 /// Kills every process of the machine whose command line holds these words; whether there was one.
-fn end_all(words: &str) -> bool {
+fn end_all(machine: &Machine, words: &str) -> bool {
+    let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
+    let nspawn = PathBuf::from(format!("/proc/{}", machine.inner().pid.expect("a machine that runs")));
+    let children =
+        fs::read_to_string(nspawn.join(format!("task/{0}/children", machine.inner().pid.unwrap_or_default())));
+    let init = children.expect("its children").split_whitespace().map(|pid| Path::new("/proc").join(pid)).next();
+    let its_own = namespace(&init.expect("an init"));
     let mut ended = false;
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(words) && is_of_a_machine(&entry.path()) {
+        if line.contains(words) && namespace(&entry.path()) == its_own {
             ended |= kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok();
         }
     }
     ended
-}
-
-/// Not one that somebody runs beside this test on the computer itself.
-fn is_of_a_machine(process: &Path) -> bool {
-    let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
-    namespace(process) != namespace(Path::new("/proc/self"))
 }
