@@ -36,6 +36,10 @@ pub enum Error {
     Refused { command: String, outcome: String, said: String },
     #[error("cannot run `{command}` of the image: {source}")]
     Command { command: String, source: io::Error },
+    #[error(
+        "the recipe asks for the compressor `{wanted}`, which this builder lacks; use `deploy` and builder of one version"
+    )]
+    Compressor { wanted: String },
     #[error("compiling Python with {}: {reason}", interpreter.display())]
     Bytecode { interpreter: PathBuf, reason: String },
 }

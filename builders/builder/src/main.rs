@@ -14,6 +14,11 @@ use std::process::ExitCode;
 use cairn_builder::Error;
 use cairn_recipe::step::Request;
 
+/// musl's own gives large blocks back to the kernel at once, which clears them anew for the next
+/// file: a third of all page faults of a build.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

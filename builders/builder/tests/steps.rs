@@ -96,7 +96,11 @@ fn layers_and_images_come_out_of_trees() {
     let out = |name: &str| scratch.path().join(name);
     fs::write(out("source"), "x").unwrap();
     run(files("/srv/x"), &[("source", &[&out("source")])], &out("tree")).unwrap();
-    run(json!({"kind": "layer", "compression": "gzip"}), &[("trees", &[&out("tree")])], &out("layer")).unwrap();
+    let trees: &[(&str, &[&Path])] = &[("trees", &[&out("tree")])];
+    let layer = |compressor: &str| run(json!({"kind": "layer", "compression": compressor}), trees, &out("layer"));
+    let error = layer("gzip:other").unwrap_err();
+    assert!(error.contains("`gzip:other`, which this builder lacks"), "{error}");
+    layer(cairn_oci::compress::Compression::Gzip.id()).unwrap();
     let platform = json!({
         "platform": "linux/amd64", "user": "1000:1000", "workdir": "/srv", "entrypoint": ["/srv/x"], "command": [],
         "env": {"A": "b"}, "ports": [8080], "labels": {}, "stop_signal": "SIGTERM",

@@ -65,7 +65,7 @@ pub struct Realiser<'a> {
     pub locate: &'a dyn Locate,
     /// The builder program, static.
     pub builder: PathBuf,
-    /// Steps at once; 0 means one for each processor.
+    /// Steps at once; 0 means one more than there are processors.
     pub jobs: usize,
 }
 
@@ -105,9 +105,10 @@ impl Realiser<'_> {
         run::check(self, graph, target, listener)
     }
 
+    /// One more than processors: a step that ends waits for the disk.
     fn jobs(&self) -> usize {
         match self.jobs {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => 1 + std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         }
     }

@@ -171,6 +171,17 @@ pub enum CompressionKind {
     Zstd,
 }
 
+impl CompressionKind {
+    /// Everything that decides the compressed bytes, so that a recipe stands for one result. The
+    /// builder refuses what it does not compress by.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip:libdeflate-1.26:level-3:members-of-1MiB",
+            Self::Zstd => "zstd:libzstd-1.5.7:level-3:multi-threaded",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HealthSection {

@@ -10,8 +10,6 @@ use cairn_closure::HostSpec;
 use cairn_formats::{Platform, Sha256, StorePath};
 use serde::{Deserialize, Serialize};
 
-use crate::image::CompressionKind;
-
 /// Version of what the builder makes of a step. Raise it when the same step gives other bytes.
 pub const CONTRACT: u32 = 2;
 
@@ -31,8 +29,9 @@ pub enum Step {
     Generated(Generated),
     /// `trees` → the merged root itself.
     Rootfs {},
-    /// `trees` → compressed layer and its description.
-    Layer { compression: CompressionKind },
+    /// `trees` → compressed layer and its description. The compressor is named with version and
+    /// settings: [`crate::image::CompressionKind::id`].
+    Layer { compression: String },
     /// `layers.0`, `layers.1`, … one list a platform → OCI image layout.
     Image { platforms: Vec<ImagePlatform>, annotations: BTreeMap<String, String> },
     /// Nothing → a folder of these text files, and of links by name and target.

@@ -255,7 +255,7 @@ pub struct BuildOptions {
     /// Copy the result of the one target here
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Steps at once [default: one for each processor]
+    /// Steps at once [default: one more than there are processors]
     #[arg(long, short, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub jobs: usize,
 }

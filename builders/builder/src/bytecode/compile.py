@@ -20,8 +20,8 @@ import _frozen_importlib_external as bootstrap
 import _imp
 import _warnings
 
-AT_ONCE = 3
-BATCH = 32
+# Files that are worth another process.
+ENOUGH = 16
 UNCHECKED_HASH = (1).to_bytes(4, "little")
 KEY = int.from_bytes(bootstrap.MAGIC_NUMBER, "little")
 WRITTEN, NOT_PYTHON, BROKEN = 0, 10, 11
@@ -48,6 +48,7 @@ def byte_code_path(source, directory):
 def compile_one(source, directory, recorded):
     fd = posix.open(source, posix.O_RDONLY)
     text = read_all(fd)
+    posix.close(fd)
     try:
         code = compile(text, recorded.decode("utf-8", "surrogateescape"), "exec", dont_inherit=True, optimize=0)
         data = marshal.dumps(code)
@@ -59,29 +60,33 @@ def compile_one(source, directory, recorded):
     except FileExistsError:
         pass
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL
-    write_all(posix.open(byte_code_path(source, directory), flags, 0o644), data)
+    fd = posix.open(byte_code_path(source, directory), flags, 0o644)
+    write_all(fd, data)
+    posix.close(fd)
     return WRITTEN
 
 
-def child(batch, to):
-    """Compiles one file after the other; writes the outcome of each as one byte."""
-    for job in batch:
+def work(jobs):
+    """Compiles one file after the other; gives the outcome of each as one byte."""
+    outcomes = bytearray()
+    for job in jobs:
         status = BROKEN
         try:
             status = compile_one(*job)
         except BaseException as error:
             kind, said = type(error).__name__.encode(), str(error).encode("utf-8", "replace")
             write_all(2, b"%s: %s: %s\n" % (job[0], kind, said))
-        write_all(to, bytes([status]))
-    posix._exit(0)
+        outcomes.append(status)
+    return outcomes
 
 
-def start(batch):
-    """Gives the child and the end of the pipe that its outcomes come from."""
+def start(jobs):
+    """Gives the end of a pipe that the outcomes of a new process come from, and its id."""
     reader, writer = posix.pipe()
     pid = posix.fork()
     if pid == 0:
-        child(batch, writer)
+        write_all(writer, work(jobs))
+        posix._exit(0)
     posix.close(writer)
     return pid, reader
 
@@ -96,18 +101,21 @@ def main():
     _warnings.filters.insert(0, ("ignore", None, Warning, None, 0))
     fields = read_all(0).split(b"\0")[:-1]
     jobs = list(zip(fields[0::3], fields[1::3], fields[2::3], strict=True))
-    batches = [jobs[at : at + BATCH] for at in range(0, len(jobs), BATCH)]
-    outcomes = [b""] * len(batches)
-    running = {}
-    for index, batch in enumerate(batches):
-        if len(running) == AT_ONCE:
-            collect(running, outcomes)
-        pid, reader = start(batch)
-        running[pid] = index, reader
-    while running:
-        collect(running, outcomes)
+    # Each takes every n-th file, so that neighbours, often alike in size, are shared out.
+    workers = min(len(posix.sched_getaffinity(0)), 1 + len(jobs) // ENOUGH)
+    others = [start(jobs[at::workers]) for at in range(1, workers)]
+    outcomes = [BROKEN] * len(jobs)
+    outcomes[0::workers] = work(jobs[0::workers])
+    for at, (pid, reader) in enumerate(others, 1):
+        told = read_all(reader)
+        posix.close(reader)
+        _, status = posix.waitpid(pid, 0)
+        if status != 0:
+            write_all(2, b"a compiling process ended with status %d\n" % posix.waitstatus_to_exitcode(status))
+            return 1
+        outcomes[at::workers] = told
     answer = []
-    for job, status in zip(jobs, (status for outcome in outcomes for status in outcome)):
+    for job, status in zip(jobs, outcomes):
         if status == WRITTEN:
             answer.append(byte_code_path(job[0], job[1]))
         elif status == NOT_PYTHON:
@@ -116,17 +124,6 @@ def main():
             return 1
     write_all(1, b"".join(path + b"\0" for path in answer))
     return 0
-
-
-def collect(running, outcomes):
-    """Waits for any child. One that ended early has told too little, and the caller counts."""
-    pid, status = posix.wait()
-    index, reader = running.pop(pid)
-    outcomes[index] = read_all(reader)
-    posix.close(reader)
-    if status != 0:
-        write_all(2, b"a compiling process ended with status %d\n" % posix.waitstatus_to_exitcode(status))
-        posix._exit(1)
 
 
 sys.exit(main())

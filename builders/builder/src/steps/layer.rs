@@ -4,16 +4,27 @@ use std::path::Path;
 
 use cairn_oci::compress::Compression;
 use cairn_oci::layer;
-use cairn_recipe::image::CompressionKind;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inputs::Inputs;
 
-pub fn run(compression: CompressionKind, inputs: &Inputs, out: &Path) -> Result<()> {
-    let compression = match compression {
-        CompressionKind::Gzip => Compression::Gzip,
-        CompressionKind::Zstd => Compression::Zstd,
-    };
+/// `compressor` names program, version and settings; another one would give other bytes.
+pub fn run(compressor: &str, inputs: &Inputs, out: &Path) -> Result<()> {
+    let compression = (Compression::ALL.into_iter())
+        .find(|known| known.id() == compressor)
+        .ok_or_else(|| Error::Compressor { wanted: compressor.to_owned() })?;
     layer::write_layer(inputs.several("trees")?, compression, out)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_oci::compress::Compression;
+    use cairn_recipe::image::CompressionKind;
+
+    #[test]
+    fn recipes_name_the_compressors_that_there_are() {
+        let named = [CompressionKind::Gzip, CompressionKind::Zstd].map(CompressionKind::id);
+        assert_eq!(named, Compression::ALL.map(Compression::id));
+    }
 }

@@ -40,7 +40,7 @@ pub fn run(request: &Request) -> Result<()> {
         }
         Step::Generated(step) => generated::run(step, inputs, out),
         Step::Rootfs {} => rootfs::run(inputs, out),
-        Step::Layer { compression } => layer::run(*compression, inputs, out),
+        Step::Layer { compression } => layer::run(compression, inputs, out),
         Step::Image { platforms, annotations } => image::run(platforms, annotations, inputs, out),
         Step::Config { files, links } => config::run(files, links, out),
         Step::Verify(step) => verify::run(step, inputs, out),

@@ -32,10 +32,14 @@ pub fn image(image: &Image, lock: &Lock, platforms: &[Platform]) -> Result<Plann
     let mut configs = Vec::new();
     for (n, platform) in platforms.iter().enumerate() {
         let trees = Trees::plan(&mut graph, image, lock, *platform)?;
-        let compression = image.definition.image.compression;
+        let compression = image.definition.image.compression.id();
         let layers = trees.by_layer.into_iter().map(|(name, trees)| {
             let name = format!("{}-{name}-layer", image.name);
-            graph.run(&name, Step::Layer { compression }, BTreeMap::from([("trees".to_owned(), trees)]))
+            graph.run(
+                &name,
+                Step::Layer { compression: compression.to_owned() },
+                BTreeMap::from([("trees".to_owned(), trees)]),
+            )
         });
         inputs.insert(format!("layers.{n}"), layers.collect());
         configs.push(run_config(&image.definition, *platform));
