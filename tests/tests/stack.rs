@@ -257,6 +257,14 @@ fn production_builds_from_what_all_fleets_share() {
     let names: Vec<_> = built["targets"].as_array().expect("a list").iter().map(|t| t["name"].clone()).collect();
     assert_eq!(names, ["hosts.production-web-1", "hosts.production-web-2", "hosts.production-web-3"]);
 
+    let solo = project.deploy(&["build", "hosts.solo", "--json"]).ok().json();
+    let closure = solo["targets"][0]["store_path"].as_str().expect("a path").trim_start_matches('/');
+    let timers = tool(
+        "sh",
+        ["-c", &format!("cat {}/units/cairn-certificates-*.timer", project.store().join(closure).display())],
+    );
+    assert!(timers.contains("OnCalendar=02:00"), "{timers}");
+
     let shown = project.deploy(&["config", "show", "production-web-2", "--json"]).ok().json();
     let variables = shown["services"][0]["variables"].as_array().expect("variables").clone();
     let variable = |name: &str| variables.iter().find(|v| v["name"] == name).expect("the variable").clone();
