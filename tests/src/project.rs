@@ -16,6 +16,13 @@ pub struct Project {
     _own_store: Option<TempDir>,
 }
 
+/// A host of [`Project::front`].
+const FRONT: &str = r#"
+include = ["../services/front.toml", "../services/more.toml"]
+
+[machine]
+"#;
+
 impl Project {
     /// Over the store that all tests share.
     pub fn with_shared_store() -> Self {
@@ -54,6 +61,15 @@ impl Project {
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert!(text.contains(from), "{file} does not hold {from:?}");
         fs::write(&path, text.replacen(from, to, 1)).expect("a writable project");
+    }
+
+    /// Writes the definition of a host with nginx and the API, on ports 8080 and 8443, and with
+    /// what `more` says. It needs no database.
+    pub fn front(&self, file: &str, more: &str) {
+        let written = fs::write(self.path("services/front.toml"), include_str!("front.toml"))
+            .and_then(|()| fs::write(self.path("services/more.toml"), more))
+            .and_then(|()| fs::write(self.path(file), FRONT));
+        written.expect("a writable project");
     }
 
     /// The command, not started yet.

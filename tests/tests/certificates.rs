@@ -18,29 +18,8 @@ const HTTPS: u16 = 8443;
 /// As the advice of `certs status` has it.
 const ISSUE: &str = "systemctl start --all 'cairn-certificates-*.service'";
 
-/// The proxy with one replica of the API behind it, which needs no database for its health.
-const HOST: &str = r#"
-include = ["../services/api.toml", "../services/proxy.toml", "../services/certificates.toml"]
-
-[machine]
-
-[config.api]
-SPIRIT_ENVIRONMENT = "development"
-WEB_CONCURRENCY = 1
-
-[services.api]
-replicas = 1
-health = { path = "/health" }
-
-[services.proxy]
-listen = { tcp = ["0.0.0.0:8080"], tls = ["0.0.0.0:8443"] }
-
-[services.proxy.settings.listen]
-http = ["0.0.0.0:8080"]
-https = ["0.0.0.0:8443"]
-
-[services.proxy.settings.tls]
-public_port = 8443
+const CERTIFICATES: &str = r#"
+include = ["certificates.toml"]
 
 [services.certificates]
 at_start = false
@@ -130,17 +109,16 @@ fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn certificates_are_issued_renewed_and_never_lost() {
     let project = Project::with_shared_store();
-    fs::write(project.path("hosts/local.toml"), HOST).expect("a writable project");
+    project.front("hosts/local.toml", CERTIFICATES);
     let machine = project.machine("e2e-certs");
     let host = machine.name;
-    let definition = format!("hosts/{host}.toml");
     project.deploy(&["machine", "start", host]).ok();
     let address = machine.inner().address;
     let [a, b, c, _] = address.octets();
     let mut authority = Authority::start(Ipv4Addr::new(a, b, c, 1), SocketAddr::from((address, HTTP)));
     let root = authority.root();
     fs::copy(authority.own_certificate(), project.path("images/certbot/templates/authority.pem.j2")).expect("a copy");
-    project.edit(&definition, "SERVER", &authority.directory());
+    project.edit("services/more.toml", "SERVER", &authority.directory());
     project.deploy(&["switch", host, "--yes"]).ok();
 
     // nginx runs before anybody has issued anything, with a certificate of its own.

@@ -15,30 +15,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const HOST: &str = r#"
-include = ["../services/api.toml", "../services/proxy.toml"]
-
-[machine]
-
-[config.api]
-SPIRIT_ENVIRONMENT = "development"
-WEB_CONCURRENCY = 1
-
-[services.api]
-replicas = 1
-health = { path = "/health" }
-
-[services.proxy]
-listen = { tcp = ["0.0.0.0:8080"], tls = ["0.0.0.0:8443"] }
-
-[services.proxy.settings.listen]
-http = ["0.0.0.0:8080"]
-https = ["0.0.0.0:8443"]
-
-[services.proxy.settings.tls]
-public_port = 8443
-"#;
-
 const PHASES: [&str; 8] = ["preflight", "stage", "start", "flip", "recheck", "confirm", "commit", "drain"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +42,7 @@ fn a_kill_at_any_moment_leaves_one_whole_generation() {
     let project = Project::with_shared_store();
     let machine = project.machine("e2e-torn");
     let mut host = Host { project: &project, machine: &machine, version: "1.0.0".to_owned(), changes: 0 };
-    fs::write(project.path(&format!("hosts/{}.toml", machine.name)), HOST).expect("a writable project");
+    project.front(&format!("hosts/{}.toml", machine.name), "");
     project.deploy(&["switch", machine.name, "--yes"]).ok();
 
     let site = Site { host: machine.inner().address.to_string(), port: 8443, name: "spirittours.com", path: "/health" };

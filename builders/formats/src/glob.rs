@@ -13,19 +13,31 @@ pub fn is_pattern(text: &str) -> bool {
 }
 
 /// Whether the whole of `name` fits. A `[` without its `]` stands for itself.
-pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, tail)| matches(pattern, tail))
+pub fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    // Where to go on when what follows the last `*` does not fit: it takes one character more.
+    let mut last_star: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let Some(rest) = pattern.strip_prefix(b"*") {
+            (pattern, last_star) = (rest, Some((rest, name)));
+        } else if let Some(rest) = one(pattern, name) {
+            (pattern, name) = rest;
+        } else if pattern.is_empty() && name.is_empty() {
+            return true;
+        } else {
+            let Some((after, [_, left @ ..])) = last_star else { return false };
+            (pattern, name, last_star) = (after, left, Some((after, left)));
         }
-        (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
-        (Some((b'[', rest)), Some((byte, tail))) if rest.contains(&b']') => {
-            let (set, rest) = rest.split_at(rest.iter().position(|b| *b == b']').unwrap_or(0));
-            is_in(set, *byte) && matches(&rest[1..], tail)
-        }
-        (Some((a, rest)), Some((b, tail))) => a == b && matches(rest, tail),
-        _ => false,
+    }
+}
+
+/// What is left of both after one character of the name that fits.
+fn one<'p, 'n>(pattern: &'p [u8], name: &'n [u8]) -> Option<(&'p [u8], &'n [u8])> {
+    let ((first, rest), (byte, tail)) = (pattern.split_first()?, name.split_first()?);
+    let set = rest.iter().position(|b| *b == b']').filter(|_| *first == b'[');
+    match (first, set) {
+        (_, Some(end)) => is_in(&rest[..end], *byte).then_some((&rest[end + 1..], tail)),
+        (b'?', None) => Some((rest, tail)),
+        (_, None) => (first == byte).then_some((rest, tail)),
     }
 }
 
@@ -47,6 +59,7 @@ fn is_in(set: &[u8], byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_fit_as_in_a_shell() {
@@ -69,6 +82,24 @@ mod tests {
             ("", "a", false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} on {name}");
+        }
+    }
+
+    proptest! {
+        /// Against the plain definition, by recursion.
+        #[test]
+        fn globs_agree_with_their_definition(pattern in "[ab*?]{1,8}", host in "[ab]{0,8}") {
+            fn plain(p: &[u8], h: &[u8]) -> bool {
+                match p.split_first() {
+                    None => h.is_empty(),
+                    Some((b'*', rest)) => (0..=h.len()).any(|n| plain(rest, &h[n..])),
+                    Some((byte, rest)) => h.split_first().is_some_and(|(first, tail)| {
+                        (*byte == b'?' || byte == first) && plain(rest, tail)
+                    }),
+                }
+            }
+            let (pattern, host) = (pattern.as_bytes(), host.as_bytes());
+            prop_assert_eq!(matches(pattern, host), plain(pattern, host));
         }
     }
 }
