@@ -68,8 +68,8 @@ pub enum MaintenanceAction {
   deploy maintenance on local --until 2026-11-25T18:30Z --message 'a move'
   deploy maintenance on local --until 2026-11-25T19:30+01:00
 
-With an end, the host ends it by itself, and Retry-After tells clients when. Switched on again, what is
-said then counts.")]
+With an end, the host ends it by itself, and Retry-After tells clients when. Switched on again, it
+has the end that is given then, or none.")]
     On {
         #[command(flatten)]
         of: MaintenanceOptions,
