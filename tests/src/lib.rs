@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod clients;
 pub mod database;
+pub mod hook;
 pub mod http;
 pub mod project;
 pub mod run;

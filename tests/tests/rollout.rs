@@ -166,7 +166,9 @@ fn a_host_out_of_reach_is_left_out(project: &Project) {
 
 fn after_an_interruption_no_host_is_begun(project: &Project, machines: &[Machine; 3]) {
     release(project, 4, 5);
-    let mut command = project.command(&["switch", "rollout", "--yes", "--json"]);
+    let events = project.path("events.jsonl");
+    let mut command = project.command(&["switch", "rollout", "--yes", "--json", "--events"]);
+    command.arg(&events);
     // As a shell does for what it runs, so that the signal is for all of it.
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("deploy");
@@ -186,4 +188,12 @@ fn after_an_interruption_no_host_is_begun(project: &Project, machines: &[Machine
     assert_eq!(said(&report, "outcome"), ["switched", "skipped", "skipped"], "{report}\n{errors}");
     assert!(errors.contains("rollout-2: left as it is, because of the interruption"), "{errors}");
     assert_eq!(machines.each_ref().map(version), ["5", "3", "3"]);
+    // It is told when it comes, and the host that is under way goes on after it.
+    let told = fs::read_to_string(events).expect("events");
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
+    let at = |event: &str| told.iter().position(|document| document["event"] == event).expect(event);
+    assert!(0 < at("interrupted") && at("interrupted") < at("host-ended"), "{told:?}");
+    let last = told.last().expect("an end");
+    assert_eq!((&last["event"], &last["outcome"], &last["exit_code"]), (&"ended".into(), &"failure".into(), &4.into()));
+    assert_eq!(last["hosts"][1]["outcome"], "skipped");
 }

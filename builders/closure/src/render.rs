@@ -97,7 +97,7 @@ fn render_service(
     let mut sockets = Vec::new();
     if let Some(first) = replicas.first() {
         for (address, tls) in listen.held() {
-            let text = unit::socket(&host.name, name, address, &first.unit);
+            let text = unit::socket(&host.name, name, spec, address, &first.unit)?;
             let unit = unit::socket_unit_name(name, address)?;
             sockets.push(Socket { unit: unit.clone(), hash: Sha256::of(text.as_bytes()), address: *address, tls });
             units.insert(unit, text);

@@ -11,6 +11,7 @@ use crate::{
 
 pub const ALL_TARGET: &str = "cairn.target";
 pub const BOOT_SERVICE: &str = "cairn-boot.service";
+const SYSTEMCTL: &str = "/bin/systemctl";
 
 /// Names come from checked parts, so this fails only for an address of absurd length.
 pub fn replica_name(service: &ServiceName, instance: &InstanceId, replica: u32) -> Result<UnitName, ClosureError> {
@@ -92,6 +93,9 @@ fn unit_section(out: &mut String, name: &ServiceName, spec: &ServiceSpec, replic
     if !spec.network.is_empty() {
         after.push("network-online.target".to_owned());
         directive(out, "Wants", "network-online.target");
+    } else if spec.listen.as_ref().is_some_and(|listen| listen.held().next().is_some()) {
+        // Going down, its clients' answers need the network until it has ended.
+        after.push("network.target".to_owned());
     }
     directive(out, "After", &after.join(" "));
     // A crash loop must not end in a unit that stays down until somebody looks.
@@ -106,11 +110,14 @@ fn process(
     instance: &InstanceId,
     replica: u32,
 ) -> Result<(), ClosureError> {
+    if spec.listen.as_ref().is_some_and(|listen| listen.unix || listen.held().next().is_some()) {
+        // What follows is the host's own.
+        directive(out, "RootDirectoryStartOnly", "yes");
+    }
     if spec.listen.as_ref().is_some_and(|listen| listen.unix) {
         // A killed server leaves its socket file behind, and nginx then refuses to bind. The
         // host's own rm, outside of the sandbox: the root file system need not have one.
         let stale = format!("{RUN_DIR}/{name}/{instance}/{}", socket_name(replica));
-        directive(out, "RootDirectoryStartOnly", "yes");
         directive(out, "ExecStartPre", &format!("+/bin/rm -f {stale}"));
     }
     // `check` has seen that there is a program; it is written bare, since systemd does not
@@ -143,6 +150,12 @@ fn sockets(out: &mut String, name: &ServiceName, spec: &ServiceSpec) -> Result<(
         units.push(socket_unit_name(name, address)?.to_string());
     }
     directive(out, "Sockets", &units.join(" "));
+    // systemd closes a socket after its service. When the host goes down, connections would pile up there
+    // that nobody takes any more, and be cut off in the end; so it is closed first, and who connects
+    // is refused at once and goes elsewhere. A socket that a next instance takes over stays open.
+    let close = format!("{SYSTEMCTL} stop --job-mode=ignore-dependencies {}", units.join(" "));
+    let going_down = format!("case $$({SYSTEMCTL} is-system-running) in stopping) {close};; esac");
+    directive(out, "ExecStop", &format!("+/bin/sh -c '{going_down}'"));
     // Of two processes that a connection wakes, one gets it. The other would wait in accept(), and its
     // own connections with it, until somebody else connects: nginx takes sockets as they are.
     directive(out, "NonBlocking", "yes");
@@ -248,18 +261,47 @@ pub fn timer(host: &HostName, name: &ServiceName, calendar: &str, at_start: bool
 }
 
 /// A TCP address. `service` is the replica that a connection starts when none is running.
-pub fn socket(host: &HostName, name: &ServiceName, address: &SocketAddr, service: &UnitName) -> String {
+///
+/// At boot it opens when those are healthy that the service passes requests on to: earlier, it would
+/// take requests from a balancer only to answer that nobody is there.
+pub fn socket(
+    host: &HostName,
+    name: &ServiceName,
+    spec: &ServiceSpec,
+    address: &SocketAddr,
+    service: &UnitName,
+) -> Result<String, ClosureError> {
     let mut out = header(host, &format!("socket of service {name}"));
     out.push_str("[Unit]\n");
     directive(&mut out, "Description", &format!("{name} on {address}"));
+    if !spec.upstreams.is_empty() {
+        let mut after = vec!["sysinit.target".to_owned(), BOOT_SERVICE.to_owned()];
+        for upstream in &spec.upstreams {
+            after.push(target_name(upstream)?.to_string());
+        }
+        // By default every socket opens before any service starts.
+        directive(&mut out, "DefaultDependencies", "no");
+        directive(&mut out, "After", &after.join(" "));
+        directive(&mut out, "Conflicts", "shutdown.target");
+        directive(&mut out, "Before", "shutdown.target");
+    }
     out.push_str("\n[Socket]\n");
+    if !spec.upstreams.is_empty() {
+        let upstreams: Vec<&str> = spec.upstreams.iter().map(ServiceName::as_str).collect();
+        let wait = format!("{PROFILE}/agent await {}", upstreams.join(" "));
+        let booting = format!("case $$({SYSTEMCTL} is-system-running) in initializing|starting) {wait};; esac");
+        // Whoever does not become healthy must not keep the address closed for good.
+        directive(&mut out, "ExecStartPre", &format!("-/bin/sh -c '{booting}'"));
+        // As long as the health of each may take.
+        directive(&mut out, "TimeoutSec", "infinity");
+    }
     directive(&mut out, "ListenStream", &address.to_string());
     directive(&mut out, "Service", service.as_str());
     directive(&mut out, "NoDelay", "yes");
     directive(&mut out, "Backlog", "4096");
     // Without this a crashing service would make systemd close the socket for good.
     directive(&mut out, "TriggerLimitIntervalSec", "0");
-    out
+    Ok(out)
 }
 
 /// Groups the replicas, under a name that others can wait for.

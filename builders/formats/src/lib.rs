@@ -3,7 +3,8 @@
 //! Everything here is pure: bytes in, values out, no files and no network, so that the same code
 //! serves the command, the agent on the host and the program inside the build sandbox. The formats
 //! are those of Nix 2.8 (store layer version 1); the tests hold values taken from `nix-store`.
-//! [`report`] holds what errors about text files share, [`glob`] what patterns over names do.
+//! [`report`] holds what errors about text files share, [`glob`] what patterns over names do,
+//! [`time`] how points in time are written.
 //!
 //! ```
 //! use cairn_formats::{Sha256, StoreName, fixed_flat};
@@ -25,6 +26,7 @@ mod platform;
 mod rel_path;
 pub mod report;
 mod store_path;
+pub mod time;
 
 pub use content_address::{ContentAddress, fixed_flat, fixed_recursive};
 pub use error::FormatError;

@@ -24,6 +24,7 @@ pub mod host;
 pub mod image;
 pub mod lock;
 mod names;
+pub mod notify;
 mod parse;
 pub mod plan;
 pub mod project;

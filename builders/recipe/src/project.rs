@@ -10,6 +10,7 @@ use crate::error::{DefinitionError, nearest};
 use crate::host::HostDefinition;
 use crate::image::ImageDefinition;
 use crate::lock::{Lock, lock_file};
+use crate::notify::Notify;
 use crate::sources::{FLEET_FILE, Sources};
 use crate::{names, parse};
 
@@ -29,6 +30,9 @@ pub struct Project {
 pub struct ProjectConfig {
     #[serde(default)]
     pub mirrors: Mirrors,
+    /// `[[notify]]`
+    #[serde(default)]
+    pub notify: Vec<Notify>,
 }
 
 /// `[mirrors]`: where to download from, as base URLs. What is absent comes from the environment or

@@ -1,6 +1,8 @@
-//! `cairn-boot.service`: what `/run` must hold before the services start.
+//! `cairn-boot.service`: what `/run` must hold before the services start; and how sockets wait for
+//! those that stand behind them.
 
 use crate::error::Result;
+use crate::health::{self, Via, wait};
 use crate::paths::Paths;
 use crate::{activation, maintenance, manifests, secrets, services};
 
@@ -22,7 +24,19 @@ pub fn run() -> Result<()> {
                 services::set_current(paths, name, Some(&service.instance))?;
             }
         }
-        return activation::settle_after_boot(paths).and(placed);
+        // Without its timer it would not end; that must not keep the services down.
+        let resumed = maintenance::resume(paths, &manifest);
+        return activation::settle_after_boot(paths).and(placed).and(resumed);
     }
     activation::settle_after_boot(paths)
+}
+
+/// Waits until all replicas of these services are healthy.
+pub fn wait_for(services: &[&str]) -> Result<()> {
+    let paths = &Paths::host();
+    let manifest = manifests::live(paths)?;
+    let wanted = manifest.services.iter().filter(|(name, _)| services.contains(&name.as_str()));
+    let checks: Vec<_> =
+        wanted.flat_map(|(name, service)| health::checks(paths, name, service, Via::Current, |_| true)).collect();
+    wait::wait(&checks, |_, _| ())
 }

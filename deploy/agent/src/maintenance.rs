@@ -3,19 +3,32 @@
 //! That folder belongs to one instance and lies in `/run`, so the file alone would go with the next
 //! switch or boot. What was asked for is kept at `/nix/var/cairn/maintenance/SERVICE.json`; whoever
 //! makes an instance's folder ([`place`]) puts the file into it from the start.
+//!
+//! ```text
+//! maintenance                                        the file, empty; or, if it has an end,
+//! maintenance -> maintenance until DATE              a link to a file whose name says when, as HTTP
+//!                                                    writes dates: nginx can read names, not files
+//! maintenance.checks                                 while the host's own checks run
+//! ```
+//!
+//! It ends by a transient timer ([`expire`]), which each boot makes anew.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cairn_closure::{InstanceId, Manifest, Service, ServiceName};
-use cairn_protocol::{Maintained, MaintenanceRequest};
+use cairn_closure::{InstanceId, Manifest, Service, ServiceName, layout};
+use cairn_formats::time::{http_date, rfc3339};
+use cairn_protocol::{Maintained, MaintenanceRequest, Until};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::record;
 use crate::error::{Fault, Result, file};
 use crate::paths::Paths;
-use crate::{files, manifests, services};
+use crate::{files, manifests, services, systemd};
 
 /// Who switched it on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +38,9 @@ struct Mark {
     /// Seconds since 1970.
     since: i64,
     reason: Option<String>,
+    /// Seconds since 1970 at which it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
 }
 
 /// Does what is asked, and says how each service stands that was asked for.
@@ -34,6 +50,11 @@ pub fn answer(paths: &Paths, request: &MaintenanceRequest) -> Result<Vec<Maintai
         manifests::live_service(paths, name)?;
     }
     let wanted = wanted(&manifest, request.service.as_deref())?;
+    let until = request.until.map(|until| end(until, record::seconds())).transpose()?;
+    if let Some(until) = until.filter(|_| request.set == Some(true)) {
+        // First: one without its end would be worse than none.
+        arm(until)?;
+    }
     for (name, file) in &wanted {
         match request.set {
             Some(true) => {
@@ -41,16 +62,14 @@ pub fn answer(paths: &Paths, request: &MaintenanceRequest) -> Result<Vec<Maintai
                     operator: request.operator.clone(),
                     since: record::seconds(),
                     reason: request.reason.clone(),
+                    until,
                 };
                 files::make_directories(&paths.maintenance())?;
                 files::replace_json(&mark_path(paths, name), &mark)?;
                 // An activation may have made the folder of another instance by now.
-                instances(paths, name)?.iter().try_for_each(|folder| touch(&folder.join(file)))?;
+                instances(paths, name)?.iter().try_for_each(|folder| show(folder, file, until))?;
             }
-            Some(false) => {
-                files::remove(&mark_path(paths, name))?;
-                instances(paths, name)?.iter().try_for_each(|folder| files::remove(&folder.join(file)))?;
-            }
+            Some(false) => lift(paths, name, file)?,
             None => {}
         }
     }
@@ -58,6 +77,84 @@ pub fn answer(paths: &Paths, request: &MaintenanceRequest) -> Result<Vec<Maintai
     let mut all = list(paths, &manifest)?;
     all.retain(|found| names.iter().any(|name| name.as_str() == found.service));
     Ok(all)
+}
+
+fn end(until: Until, now: i64) -> Result<i64> {
+    let at = match until {
+        Until::At(at) => at,
+        Until::Within(seconds) => now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX)),
+    };
+    // The last second that has a year of four digits.
+    match at {
+        _ if at <= now => Err(Fault::new(format!("maintenance would have ended at {} already", rfc3339(at)))
+            .advice(format!("the host's clock says {}", rfc3339(now)))
+            .into()),
+        253_402_300_800.. => Err(Fault::new("maintenance would end after the year 9999")
+            .advice("leave the end out, and switch it off when it is over")
+            .into()),
+        at => Ok(at),
+    }
+}
+
+/// Has systemd call [`expire`] then. Timers of an end that was changed find nothing to do.
+fn arm(until: i64) -> Result<()> {
+    let agent = format!("{}/agent", layout::PROFILE);
+    // Not in the past when systemd reads it.
+    let at = until.max(record::seconds() + 2);
+    systemd::at(&format!("cairn-maintenance-{until}"), at, &[&agent, "expire"])
+}
+
+/// Ends every maintenance whose time is over.
+pub fn expire(paths: &Paths) -> Result<()> {
+    let manifest = manifests::live(paths)?;
+    for (name, _, file) in honouring(&manifest) {
+        mark(paths, name, file, record::seconds())?;
+    }
+    Ok(())
+}
+
+/// At boot, when no timer is left: ends what is over and makes the timers of the rest.
+pub fn resume(paths: &Paths, manifest: &Manifest) -> Result<()> {
+    for (name, _, file) in honouring(manifest) {
+        if let Some(until) = mark(paths, name, file, record::seconds())?.and_then(|mark| mark.until) {
+            arm(until)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was asked for. One whose time is over is taken away.
+fn mark(paths: &Paths, name: &ServiceName, file: &str, now: i64) -> Result<Option<Mark>> {
+    let mark: Option<Mark> = files::read_json(&mark_path(paths, name))?;
+    if mark.as_ref().and_then(|mark| mark.until).is_some_and(|until| until <= now) {
+        lift(paths, name, file)?;
+        return Ok(None);
+    }
+    Ok(mark)
+}
+
+fn lift(paths: &Paths, name: &ServiceName, file: &str) -> Result<()> {
+    files::remove(&mark_path(paths, name))?;
+    instances(paths, name)?.iter().try_for_each(|folder| {
+        files::remove(&folder.join(file))?;
+        forget_ends(folder, file, None)
+    })
+}
+
+/// While the host's own checks run: whoever comes from the host is not kept out. Gives those that
+/// are in maintenance.
+pub fn let_checks_through(paths: &Paths, manifest: &Manifest, through: bool) -> Result<Vec<ServiceName>> {
+    let mut closed = Vec::new();
+    for (name, service, file) in honouring(manifest) {
+        for folder in instances(paths, name)? {
+            let sign = folder.join(format!("{file}.checks"));
+            if through { touch(&sign)? } else { files::remove(&sign)? }
+        }
+        if exists(&paths.instance_dir(name, &service.instance).join(file))? {
+            closed.push(name.clone());
+        }
+    }
+    Ok(closed)
 }
 
 /// The services that are meant, each with its file's name.
@@ -88,12 +185,14 @@ pub fn list(paths: &Paths, manifest: &Manifest) -> Result<Vec<Maintained>> {
     let state = |(name, service, file): (&ServiceName, &Service, &str)| {
         let on = exists(&paths.instance_dir(name, &service.instance).join(file))?;
         let mark: Option<Mark> = if on { files::read_json(&mark_path(paths, name))? } else { None };
+        let until = mark.as_ref().and_then(|mark| mark.until);
         Ok(Maintained {
             service: name.to_string(),
             on,
             operator: mark.as_ref().map(|mark| mark.operator.clone()),
             since: mark.as_ref().map(|mark| mark.since),
             reason: mark.and_then(|mark| mark.reason),
+            until,
         })
     };
     honouring(manifest).map(state).collect()
@@ -104,11 +203,12 @@ pub fn list(paths: &Paths, manifest: &Manifest) -> Result<Vec<Maintained>> {
 pub fn place(paths: &Paths, manifest: &Manifest, name: &ServiceName) -> Result<()> {
     let Some(service) = manifest.services.get(name) else { return Ok(()) };
     let Some(file) = &service.maintenance else { return Ok(()) };
-    let by_hand = || services::current(paths, name).map(|instance| paths.instance_dir(name, &instance).join(file));
-    if exists(&mark_path(paths, name))? || by_hand().map_or(Ok(false), |path| exists(&path))? {
-        touch(&paths.instance_dir(name, &service.instance).join(file))?;
+    let folder = paths.instance_dir(name, &service.instance);
+    if let Some(mark) = mark(paths, name, file, record::seconds())? {
+        return show(&folder, file, mark.until);
     }
-    Ok(())
+    let by_hand = || services::current(paths, name).map(|instance| paths.instance_dir(name, &instance).join(file));
+    if by_hand().map_or(Ok(false), |path| exists(&path))? { show(&folder, file, None) } else { Ok(()) }
 }
 
 fn mark_path(paths: &Paths, service: &ServiceName) -> PathBuf {
@@ -127,7 +227,39 @@ fn instances(paths: &Paths, service: &ServiceName) -> Result<Vec<PathBuf>> {
     Ok(entries.flatten().map(|entry| entry.path()).filter(is_instance).collect())
 }
 
-fn touch(path: &std::path::Path) -> Result<()> {
+/// Puts the file into an instance's folder, or in the place of one with another end: at no moment is
+/// there none.
+fn show(folder: &Path, file: &str, until: Option<i64>) -> Result<()> {
+    // An instance may go while we are at it.
+    if !exists(folder)? {
+        return Ok(());
+    }
+    let path = folder.join(file);
+    let name = until.map(|until| format!("{file} until {}", http_date(until)));
+    match &name {
+        Some(name) => {
+            touch(&folder.join(name))?;
+            files::point(&path, Path::new(name))?;
+        }
+        None if files::target(&path).is_some() => files::replace(&path, b"")?,
+        None => touch(&path)?,
+    }
+    forget_ends(folder, file, name.as_deref())
+}
+
+/// Removes the files that named other ends.
+fn forget_ends(folder: &Path, file: &str, keep: Option<&str>) -> Result<()> {
+    let beginning = format!("{file} until ");
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(self::file("cannot list", folder))?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut old = names.filter(|name| name.starts_with(&beginning) && Some(name.as_str()) != keep);
+    old.try_for_each(|name| files::remove(&folder.join(name)))
+}
+
+fn touch(path: &Path) -> Result<()> {
     // An instance may go while we are at it.
     match fs::OpenOptions::new().create(true).append(true).open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -135,102 +267,6 @@ fn touch(path: &std::path::Path) -> Result<()> {
     }
 }
 
-fn exists(path: &std::path::Path) -> Result<bool> {
+fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(file("cannot look for", path))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::path::Path;
-
-    use serde_json::json;
-
-    use super::*;
-
-    fn manifest(command: &str) -> Manifest {
-        let service = |image: &str, uid: u32| {
-            json!({
-                "rootfs": "/nix/store/1mdqa9w1p6cmli6976v4wi0sw9r4p5pr-x", "image": image, "command": ["/bin/x", command],
-                "user": {"name": "x", "uid": uid, "gid": uid}, "listen": {"unix": true}
-            })
-        };
-        let mut services = json!({ "proxy": service("proxy", 10002), "api": service("api", 10001) });
-        services["proxy"]["maintenance"] = json!("maintenance");
-        let spec = json!({
-            "version": 1, "name": "h", "platform": "linux/amd64", "services": services,
-            "agent": "/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent"
-        });
-        cairn_closure::render(&serde_json::from_value(spec).unwrap()).unwrap().manifest
-    }
-
-    /// A host with this manifest as its generation.
-    fn commit(root: &Path, manifest: &Manifest, number: u32) -> Paths {
-        let closure = format!("/nix/store/{number}mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host");
-        let below = |path: &str| root.join(path.trim_start_matches('/'));
-        fs::create_dir_all(below(&closure)).unwrap();
-        fs::write(below(&closure).join("closure.json"), serde_json::to_vec(manifest).unwrap()).unwrap();
-        fs::create_dir_all(below("/nix/var/nix/profiles")).unwrap();
-        let profile = below(cairn_closure::layout::PROFILE);
-        files::point(&profile.with_file_name(format!("cairn-{number}-link")), Path::new(&closure)).unwrap();
-        files::point(&profile, Path::new(&format!("cairn-{number}-link"))).unwrap();
-        Paths::new(root)
-    }
-
-    fn request(service: Option<&str>, set: Option<bool>) -> MaintenanceRequest {
-        MaintenanceRequest {
-            service: service.map(str::to_owned),
-            set,
-            operator: "alice@desk".to_owned(),
-            reason: Some("a move".to_owned()),
-        }
-    }
-
-    #[test]
-    fn it_stays_on_for_the_instance_that_comes_next() {
-        let root = tempfile::tempdir().unwrap();
-        let (old, new) = (manifest("one"), manifest("two"));
-        let paths = commit(root.path(), &old, 1);
-        let proxy = ServiceName::parse("proxy").unwrap();
-        let folder = |manifest: &Manifest| {
-            let folder = paths.instance_dir(&proxy, &manifest.services[&proxy].instance);
-            fs::create_dir_all(&folder).unwrap();
-            folder
-        };
-        let (before, after) = (folder(&old).join("maintenance"), folder(&new).join("maintenance"));
-        assert!(!answer(&paths, &request(None, None)).unwrap()[0].on);
-        place(&paths, &new, &proxy).unwrap();
-        assert!(!after.exists());
-
-        let on = answer(&paths, &request(Some("proxy"), Some(true))).unwrap();
-        assert_eq!((on.len(), on[0].on, on[0].operator.as_deref()), (1, true, Some("alice@desk")));
-        assert!(before.exists() && after.exists(), "one that is on trial has it as well");
-        fs::remove_file(&after).unwrap();
-        place(&paths, &new, &proxy).unwrap();
-        assert!(after.exists());
-
-        commit(root.path(), &new, 2);
-        assert!(answer(&paths, &request(None, None)).unwrap()[0].on);
-        assert!(!answer(&paths, &request(None, Some(false))).unwrap()[0].on);
-        assert!(!before.exists() && !after.exists());
-        place(&paths, &new, &proxy).unwrap();
-        assert!(!after.exists());
-
-        // By hand, as long as that instance has the traffic.
-        services::set_current(&paths, &proxy, Some(&old.services[&proxy].instance)).unwrap();
-        fs::write(&before, "").unwrap();
-        place(&paths, &new, &proxy).unwrap();
-        assert!(after.exists());
-    }
-
-    #[test]
-    fn a_service_that_would_not_notice_is_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let paths = commit(root.path(), &manifest("one"), 1);
-        for (service, said) in [("api", "does not say"), ("proxi", "no service `proxi`")] {
-            let error = answer(&paths, &request(Some(service), Some(true))).unwrap_err();
-            assert!(error.to_string().contains(said), "{error}");
-            assert!(error.advice().is_some_and(|advice| advice.contains("proxy")), "{error:?}");
-        }
-    }
 }

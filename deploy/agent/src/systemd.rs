@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::process::Output;
 
 use cairn_closure::UnitName;
+use cairn_formats::time::rfc3339;
 
 use crate::error::{AgentError, Result};
 use crate::process::run;
@@ -247,6 +248,31 @@ impl Transient<'_> {
     }
 }
 
+/// Runs a command at that time (seconds since 1970), by a timer that is gone after a reboot. One of
+/// the same name stays.
+pub fn at(unit: &str, seconds: i64, command: &[&str]) -> Result<()> {
+    if is_live(&format!("{unit}.timer"))? {
+        return Ok(());
+    }
+    run("systemd-run", &timer_arguments(unit, seconds, command)).map(drop)
+}
+
+fn timer_arguments(unit: &str, seconds: i64, command: &[&str]) -> Vec<String> {
+    let time = rfc3339(seconds).replace('T', " ").replace('Z', " UTC");
+    let mut arguments = vec![
+        format!("--unit={unit}"),
+        "--quiet".to_owned(),
+        "--collect".to_owned(),
+        // At boot it is not waited for what comes later.
+        "--no-block".to_owned(),
+        format!("--on-calendar={time}"),
+        "--timer-property=AccuracySec=1s".to_owned(),
+        "--".to_owned(),
+    ];
+    arguments.extend(command.iter().map(|word| (*word).to_owned()));
+    arguments
+}
+
 /// Whether a unit (not necessarily one of ours) is active or about to be.
 pub fn is_live(unit: &str) -> Result<bool> {
     let output = run("systemctl", &["--no-ask-password", "show", "--property=ActiveState", "--", unit])?;
@@ -287,10 +313,29 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_fires_once_at_a_time() {
+        assert_eq!(
+            timer_arguments("cairn-maintenance-1", 1_795_000_000, &["/agent", "expire"]),
+            [
+                "--unit=cairn-maintenance-1",
+                "--quiet",
+                "--collect",
+                "--no-block",
+                "--on-calendar=2026-11-18 11:06:40 UTC",
+                "--timer-property=AccuracySec=1s",
+                "--",
+                "/agent",
+                "expire"
+            ]
+        );
+    }
+
+    #[test]
     fn the_agents_own_units_are_no_instances() {
         let text = "cairn-activation-1795409227776-63.service loaded active running Cairn: switch\n\
             cairn-api-527e9101fede-1.service loaded active running api 1 (api)\n\
             cairn-boot.service loaded active exited x\n\
+            cairn-maintenance-1795409227.timer loaded active waiting x\n\
             cairn-proxy-0.0.0.0:8080.socket loaded active running x\n\
             cairn-old.target not-found active active x\ncairn.target loaded active active x\n";
         let names: Vec<String> = parse_instances(text).iter().map(ToString::to_string).collect();

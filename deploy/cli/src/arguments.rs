@@ -2,6 +2,7 @@
 
 mod certs;
 mod history;
+mod notify;
 mod operate;
 mod rollout;
 mod secrets;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
 pub use history::{DiffOptions, DiffTo, GcOptions, HistoryOptions, PinOptions, PlanAction, PlanOptions, UnlockOptions};
+pub use notify::NotifyAction;
 pub use operate::{
     ExecOptions, LogsOptions, MaintenanceAction, MaintenanceOptions, RestartOptions, SshOptions, StatusOptions,
 };
@@ -100,6 +102,7 @@ What is copied stays until the host collects what no generation needs.")]
   deploy switch @web --canary 1 --wait 2m   one first; the others when it stays healthy
   deploy switch @web --batch 25% --on-failure revert
   deploy switch --plan local.plan    what `deploy plan local --out local.plan` has shown
+  deploy switch @web --yes --events /dev/fd/3 3>events.jsonl    what happens, for programs
 
 Hosts go in waves (`after`, and those with tasks first), and within a wave as `[rollout]` in the
 fleet's fleet.toml says, or the options here. With `revert`, a failure takes every host that was
@@ -164,13 +167,21 @@ the restart with exit code 1; those after it are left as they are.")]
         subcommand,
         after_help = "Examples:
   deploy maintenance on local        503 with Retry-After, from now on
+  deploy maintenance on local --for 30m    ends by itself
   deploy maintenance status
   deploy maintenance off local
 
 For services whose image says by `maintenance` in image.toml that it honours such a file. It stays on
-over switches, rollbacks and reboots until it is switched off."
+over switches, rollbacks and reboots until it is switched off, or until the end that was given."
     )]
     Maintenance(MaintenanceAction),
+    /// Those who are told of switches and rollbacks
+    #[command(
+        subcommand,
+        after_help = "Example:
+  deploy notify test                 a message to every [[notify]] of deploy.toml; exit code 1 if one fails"
+    )]
+    Notify(NotifyAction),
     /// Certificates, as clients see them
     #[command(subcommand)]
     Certs(CertsAction),
@@ -298,6 +309,9 @@ pub struct SwitchOptions {
     /// Build, show the plan, change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Add what happens to this file, FIFO or descriptor: one JSON object a line (docs/events.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub events: Option<PathBuf>,
     /// Why, for the host's records
     #[arg(long, short, value_name = "TEXT")]
     pub message: Option<String>,
@@ -318,6 +332,9 @@ pub struct RollbackOptions {
     /// The generation to make live [default: the one before the current]
     #[arg(long, value_name = "N")]
     pub to: Option<u64>,
+    /// Add what happens to this file, FIFO or descriptor: one JSON object a line (docs/events.md)
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

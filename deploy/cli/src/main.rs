@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod display;
 mod interrupt;
+mod news;
 mod programs;
 mod secrets;
 mod source;
@@ -45,6 +46,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         Command::Lock(options) => commands::lock::run(&context, options),
         Command::Build(options) => commands::build::run(&context, options),
+        Command::Notify(action) => commands::notify::run(&context, action),
         Command::Certs(action) => commands::certs::run(&context, action),
         Command::Config(action) => commands::config::run(&context, action),
         Command::Copy(options) => commands::copy::run(&context, options),

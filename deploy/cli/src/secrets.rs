@@ -8,7 +8,7 @@ use cairn_closure::Secret;
 use cairn_protocol::SealedSecret;
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
-use cairn_secrets::{ForHost, Identities, LocalVault, Recipient, SecretName, Vault};
+use cairn_secrets::{ForHost, Identities, LocalVault, Recipient, SecretBytes, SecretName, Vault};
 
 pub struct Secrets {
     vault: Option<Vault>,
@@ -34,6 +34,21 @@ impl Secrets {
             versions.insert(name.to_string(), version);
         }
         Ok(versions)
+    }
+
+    /// A value, for whoever runs this: the committed one, else this computer's own.
+    pub fn reveal(&self, name: &str) -> Result<SecretBytes> {
+        let name = SecretName::parse(name)?;
+        let vault =
+            self.vault.as_ref().context("the project has no secrets\n  help: `deploy secrets init` makes some")?;
+        let local = match vault.ciphertext(&name)? {
+            None => self.local.existing(&name)?,
+            Some(_) => None,
+        };
+        match local {
+            Some(value) => Ok(value),
+            None => Ok(vault.reveal(&name, &Identities::find(&[])?)?),
+        }
     }
 
     /// The values, readable by whoever has the host's private key.

@@ -24,6 +24,7 @@ mod switch;
 
 pub use ask::retention;
 pub use cairn_closure::Change;
+pub use cairn_formats::time::rfc3339;
 pub use contents::{Contents, Origin, Reader};
 pub use diff::{Difference, File, Package, Secret, Service};
 pub use error::FleetError;
@@ -33,7 +34,7 @@ pub use needs::Needs;
 pub use order::{Held, NotHeld, waves};
 pub use parallel::{AT_ONCE, in_parallel};
 pub use plan::{Plan, agent_of, manifest_of};
-pub use reach::{Fleet, Reached, rfc3339};
+pub use reach::{Fleet, Reached};
 pub use report::{CertificateStatus, Endpoint, HostReport, Outcome, StatusEntry, exit_code};
 pub use rollout::{Actions, OnHosts, Rollout, Run};
 pub use switch::{Confirmation, Sealer, Terms};

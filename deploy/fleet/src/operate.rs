@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use cairn_formats::StorePath;
-use cairn_protocol::{LogLine, LogRequest, Maintained, MaintenanceRequest, Request, Response, RestartRequest};
+use cairn_protocol::{LogLine, LogRequest, Maintained, MaintenanceRequest, Request, Response, RestartRequest, Until};
 use cairn_recipe::project::Host;
 use cairn_transport::{Session, copy_closure};
 
@@ -82,12 +82,14 @@ impl Fleet<'_> {
         service: Option<&str>,
         set: Option<bool>,
         reason: Option<&str>,
+        until: Option<Until>,
     ) -> Result<Vec<Maintained>, FleetError> {
         let request = Request::Maintenance(MaintenanceRequest {
             service: service.map(str::to_owned),
             set,
             operator: self.operator.clone(),
             reason: reason.map(str::to_owned),
+            until,
         });
         match self.session(host, agent)?.request(&request, &mut |_| ())? {
             Response::Maintenance { services } => Ok(services),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_formats::StorePath;
+use cairn_formats::time::rfc3339;
 use cairn_machine::{MachineSpec, Machines, State};
 use cairn_protocol::{Request, Response};
 use cairn_recipe::project::Host;
@@ -134,38 +135,9 @@ fn url(address: &str, endpoint: &cairn_protocol::Endpoint) -> String {
     format!("{}://{host}:{}{}", endpoint.scheme, endpoint.port, endpoint.path)
 }
 
-/// Seconds since 1970 as RFC 3339 in UTC, with the civil calendar by H. Hinnant's algorithm
-/// ("chrono-compatible low-level date algorithms").
-pub fn rfc3339(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_date_prints_them() {
-        // date -u -d @N +%FT%TZ
-        for (seconds, wanted) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_795_000_000, "2026-11-18T11:06:40Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(rfc3339(seconds), wanted);
-        }
-    }
 
     #[test]
     fn addresses_of_both_kinds_make_urls() {

@@ -43,7 +43,7 @@ pub use message::{
     SwitchEnd,
 };
 pub use operate::{
-    Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest,
+    Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest, Until,
     decode_word, encode_word,
 };
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};

@@ -56,6 +56,19 @@ pub struct MaintenanceRequest {
     pub set: Option<bool>,
     pub operator: String,
     pub reason: Option<String>,
+    /// When it ends by itself, of what is switched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
+}
+
+/// When something ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// In seconds since 1970, by the host's clock.
+    At(i64),
+    /// In so many seconds.
+    Within(u64),
 }
 
 /// A service that honours maintenance.
@@ -67,6 +80,9 @@ pub struct Maintained {
     pub operator: Option<String>,
     pub since: Option<i64>,
     pub reason: Option<String>,
+    /// When it ends by itself (seconds since 1970), if it does.
+    #[serde(default)]
+    pub until: Option<i64>,
 }
 
 /// How a host is, apart from the health of its services.

@@ -213,6 +213,44 @@ def test_maintenance_is_switched_on_by_a_file_and_by_a_setting(running):
     eventually(lambda: running.get("/").status == 503)
 
 
+def test_maintenance_with_an_end_says_when(running):
+    flag = running.service.sockets / "maintenance"
+    until = "Wed, 25 Nov 2026 18:30:00 GMT"
+    flag.with_name(f"maintenance until {until}").touch()
+    flag.symlink_to(f"maintenance until {until}")
+    for path in ("/api/v1/tours", "/", "/static/app.js"):
+        answer = running.get(path)
+        assert (answer.status, answer.getheader("Retry-After")) == (503, until), path
+    flag.unlink()
+    flag.touch()
+    answer = running.get("/api/v1/tours")
+    assert (answer.status, answer.getheader("Retry-After")) == (503, "60")
+
+
+def test_checks_of_the_host_get_through_maintenance_while_they_run(running):
+    flag, checks = (running.service.sockets / name for name in ("maintenance", "maintenance.checks"))
+    paths = ("/api/v1/tours", "/", "/static/app.js", "/api/v1/auth/login")
+    open_to_all = {path: running.get(path).status for path in paths}
+    assert 503 not in open_to_all.values()
+    flag.touch()
+    assert {running.get(path).status for path in paths} == {503}
+    checks.touch()
+    assert {path: running.get(path).status for path in paths} == open_to_all
+    # Who passes on what somebody else asks is no check.
+    for header in ("X-Forwarded-For", "Forwarded", "Via"):
+        assert running.get("/api/v1/tours", **{header: "192.0.2.7"}).status == 503, header
+    checks.unlink()
+    assert running.get("/api/v1/tours").status == 503
+    flag.unlink()
+    checks.touch()
+    running.configure(maintenance={"enabled": True})
+    os.kill(running.service.pid, signal.SIGHUP)
+    checks.unlink()
+    eventually(lambda: running.get("/").status == 503)
+    checks.touch()
+    assert running.get("/api/v1/tours").status == 200
+
+
 def test_a_switch_of_the_api_moves_new_requests_without_a_word_to_nginx(running):
     other = running.service.make("replicas/two", (0, 0), 0o755)
     (other / "b").touch()

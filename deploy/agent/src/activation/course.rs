@@ -150,10 +150,12 @@ fn recheck<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
         .map(|(name, _)| Ask { side: Side::New, service: name, units: None, via: Via::Current })
         .collect();
     host.expect_healthy(plan, &asks)?;
-    for (service, unit) in &plan.checks {
-        host.run(service, unit)?;
+    if plan.checks.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    host.let_checks_through(plan, true)?;
+    let checked = plan.checks.iter().try_for_each(|(service, unit)| host.run(service, unit));
+    checked.and(host.let_checks_through(plan, false))
 }
 
 /// After the commit: the old instances end, and what the generator emits takes over.
@@ -173,6 +175,8 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
 /// Before the commit: everything is as it was.
 fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     let mut faults = Faults::default();
+    // The process may have died while they ran.
+    faults.note(host.let_checks_through(plan, false));
     for (service, old) in plan.reloads.iter().flat_map(|service| plan.old.iter().map(move |old| (service, old))) {
         faults.note(host.place_live(old, service));
         faults.note(host.tell_to_reload(old, service));

@@ -192,6 +192,16 @@ impl Host for RealHost<'_> {
         systemd::stop(units)
     }
 
+    fn let_checks_through(&mut self, plan: &Plan, through: bool) -> Result<()> {
+        for service in maintenance::let_checks_through(self.paths, &plan.new, through)? {
+            if through {
+                let text = format!("{service} is in maintenance, and lets checks of this host through");
+                self.journal.note(ActivationEvent::Note { text });
+            }
+        }
+        Ok(())
+    }
+
     fn run(&mut self, service: &ServiceName, unit: &UnitName) -> Result<()> {
         self.tell(service.as_str(), Some(unit), ServiceState::Running, None);
         let since = systemd::now();

@@ -59,6 +59,8 @@ pub trait Host {
     fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()>;
     fn start(&mut self, units: &[UnitName]) -> Result<()>;
     fn stop(&mut self, units: &[UnitName]) -> Result<()>;
+    /// Whether services that are in maintenance let the host's own checks through.
+    fn let_checks_through(&mut self, plan: &Plan, through: bool) -> Result<()>;
     /// Runs a task or check to its end.
     fn run(&mut self, service: &ServiceName, unit: &UnitName) -> Result<()>;
     /// Replicas, sockets and targets of ours that are up, or failed, and not of `keep`.

@@ -1,6 +1,11 @@
 //! Operating hosts that run a generation: `logs`, `ssh`, `exec`, `restart`, `maintenance`, `status`.
 
+use std::time::Duration;
+
+use cairn_formats::time::parse_rfc3339;
 use clap::{Args, Subcommand};
+
+use super::rollout::duration;
 
 #[derive(Debug, Args)]
 pub struct LogsOptions {
@@ -58,12 +63,25 @@ pub struct RestartOptions {
 #[derive(Debug, Subcommand)]
 pub enum MaintenanceAction {
     /// From now on, over switches and reboots
+    #[command(after_help = "Examples:
+  deploy maintenance on local --for 30m
+  deploy maintenance on local --until 2026-11-25T18:30Z --message 'a move'
+  deploy maintenance on local --until 2026-11-25T19:30+01:00
+
+With an end, the host ends it by itself, and Retry-After tells clients when. Switched on again, it
+has the end that is given then, or none.")]
     On {
         #[command(flatten)]
         of: MaintenanceOptions,
         /// Why, for whoever asks
         #[arg(long, short, value_name = "TEXT")]
         message: Option<String>,
+        /// How long: 30m, 2h
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration, conflicts_with = "until")]
+        length: Option<Duration>,
+        /// When it ends by itself, as RFC 3339 has it, with Z or an offset
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        until: Option<i64>,
     },
     /// Answer as usual again
     Off {
@@ -95,4 +113,8 @@ pub struct StatusOptions {
     /// Again and again, every so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
     pub watch: Option<u64>,
+}
+
+fn time(text: &str) -> Result<i64, &'static str> {
+    parse_rfc3339(text).ok_or("write date, time and zone, as in 2026-11-25T18:30Z or 2026-11-25T19:30+01:00")
 }

@@ -43,7 +43,7 @@ pub struct RolloutOptions {
     pub on_failure: Option<OnFailure>,
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     cairn_recipe::duration::parse(text).ok_or("write a whole number and ms, s, m or h, as in 30s")
 }
 

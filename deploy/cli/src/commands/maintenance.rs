@@ -1,7 +1,7 @@
 //! `deploy maintenance`: lets services say that they are in maintenance.
 
 use anyhow::{Result, bail};
-use cairn_protocol::Maintained;
+use cairn_protocol::{Maintained, Until};
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
 use serde::Serialize;
@@ -25,10 +25,14 @@ struct Entry {
 }
 
 pub fn run(context: &Context, action: &MaintenanceAction) -> Result<u8> {
-    let (options, set, message) = match action {
-        MaintenanceAction::On { of, message } => (of, Some(true), message.as_deref()),
-        MaintenanceAction::Off { of } => (of, Some(false), None),
-        MaintenanceAction::Status { of } => (of, None, None),
+    let (options, set, message, until) = match action {
+        MaintenanceAction::On { of, message, length, until } => {
+            // By the host's own clock, which may go wrong.
+            let length = length.map(|length| Until::Within(length.as_secs()));
+            (of, Some(true), message.as_deref(), length.or(until.map(Until::At)))
+        }
+        MaintenanceAction::Off { of } => (of, Some(false), None, None),
+        MaintenanceAction::Status { of } => (of, None, None, None),
     };
     let project = context.project()?;
     let hosts = hosts(context, &project, options)?;
@@ -36,7 +40,7 @@ pub fn run(context: &Context, action: &MaintenanceAction) -> Result<u8> {
     let agents = of_service::agents(context, &project, &store, &hosts)?;
     let fleet = context.fleet(&store)?;
     let ask = |at: usize| {
-        let answer = fleet.maintenance(&hosts[at], &agents[at], options.service.as_deref(), set, message);
+        let answer = fleet.maintenance(&hosts[at], &agents[at], options.service.as_deref(), set, message, until);
         let name = hosts[at].name.clone();
         match answer {
             Ok(services) => Entry { name, services, error: None },
@@ -84,7 +88,8 @@ fn hosts(context: &Context, project: &Project, options: &MaintenanceOptions) -> 
 }
 
 fn text(report: &Report) -> String {
-    let mut rows = vec![["HOST", "SERVICE", "MAINTENANCE", "SINCE", "BY", "MESSAGE"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["HOST", "SERVICE", "MAINTENANCE", "SINCE", "UNTIL", "BY", "MESSAGE"].map(str::to_owned).to_vec()];
     for host in &report.hosts {
         for service in &host.services {
             rows.push(vec![
@@ -92,6 +97,7 @@ fn text(report: &Report) -> String {
                 service.service.clone(),
                 if service.on { "on" } else { "off" }.to_owned(),
                 service.since.map(cairn_fleet::rfc3339).unwrap_or_default(),
+                service.until.map(cairn_fleet::rfc3339).unwrap_or_default(),
                 service.operator.clone().unwrap_or_default(),
                 service.reason.clone().unwrap_or_default(),
             ]);

@@ -14,6 +14,7 @@ pub mod lock;
 pub mod logs;
 pub mod machine;
 pub mod maintenance;
+pub mod notify;
 mod of_service;
 pub mod pin;
 pub mod plan;

@@ -103,7 +103,8 @@ fn text(report: &Report) -> String {
             let by = service.operator.as_ref().map_or("by hand".to_owned(), |by| format!("by {by}"));
             let since = service.since.map_or(String::new(), |at| format!(" since {}", cairn_fleet::rfc3339(at)));
             let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-            note(format!("{} is in maintenance{since}, {by}{reason}", service.service));
+            let until = service.until.map_or(String::new(), |at| format!(" until {}", cairn_fleet::rfc3339(at)));
+            note(format!("{} is in maintenance{since}{until}, {by}{reason}", service.service));
         }
         if let Some(activation) = &host.activation {
             note(format!("activation {activation} is under way"));
@@ -166,11 +167,19 @@ mod tests {
         host.condition.disks = vec![Disk { path: "/".to_owned(), used_percent: 89, free_bytes: 1 << 30 }];
         host.certificate = Some(CertificateStatus { name: "example.com".to_owned(), days_left: 21 });
         host.activation = Some("1".to_owned());
-        host.condition.maintenance =
-            vec![Maintained { service: "proxy".to_owned(), on: true, operator: None, since: None, reason: None }];
+        host.condition.maintenance = vec![Maintained {
+            service: "proxy".to_owned(),
+            on: true,
+            operator: None,
+            since: None,
+            reason: None,
+            until: Some(1_795_000_000),
+        }];
         assert_eq!(faults(&host), [""; 0]);
         let shown = text(&Report { hosts: vec![host] });
-        for part in ["89%", "21 d", "activation,maintenance", "proxy is in maintenance, by hand"] {
+        for part in
+            ["89%", "21 d", "activation,maintenance", "proxy is in maintenance until 2026-11-18T11:06:40Z, by hand"]
+        {
             assert!(shown.contains(part), "{part} is not in\n{shown}");
         }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use cairn_fleet::{FleetError, HostReport, NotHeld, OnHosts, Plan, Plans, Run, Terms, exit_code};
 use cairn_formats::StorePath;
+use cairn_notify::Announcer;
 use cairn_protocol::Source;
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
 use crate::secrets::Secrets;
-use crate::{display, interrupt, source};
+use crate::{display, interrupt, news, source};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -41,6 +42,14 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let agents =
         closures.iter().map(|closure| cairn_fleet::agent_of(&store, closure)).collect::<Result<Vec<_>, _>>()?;
 
+    let news = match options.dry_run {
+        true => news::nobody(),
+        false => {
+            let (source, message, events) = (source.as_ref(), options.message.as_deref(), options.events.as_deref());
+            let run = news::Run { command: "switch", hosts: &hosts, source, message, events };
+            news::announcer(context, &project, &run)?
+        }
+    };
     let secrets = Secrets::of(&project)?;
     let seal = |host: &Host, key: Option<&str>, wanted: &[_]| {
         secrets.seal(host, key, wanted).map_err(|error| format!("{error:#}"))
@@ -57,8 +66,17 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
             false
         })
     };
-    let agree = |plan: &Plan| progress.aside(|| ask(plan));
-    let listener = |event: cairn_fleet::Event| progress.on(&event);
+    let agree = |plan: &Plan| {
+        let agreed = progress.aside(|| ask(plan));
+        if agreed {
+            news.agreed();
+        }
+        agreed
+    };
+    let listener = |event: cairn_fleet::Event| {
+        news.on(&event);
+        progress.on(&event);
+    };
     let terms = Terms {
         reason: options.message.as_deref(),
         source: source.as_ref(),
@@ -67,12 +85,16 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         confirm_within: options.confirm_within,
         listener: &listener,
     };
-    interrupt::listen(progress.speaker())?;
+    interrupt::listen(news::interrupted(&news, progress.speaker()))?;
     let fleet = context.fleet_apart(&store)?;
+    news.started();
+    if options.yes {
+        news.agreed();
+    }
     let held = if options.dry_run { Ok(None) } else { fleet.hold(&hosts, &agents, "switch", terms).map(Some) };
     let _held = match held {
         Ok(held) => held,
-        Err(error) => return finish(context, not_held(&hosts, *error), false),
+        Err(error) => return conclude(context, &news, not_held(&hosts, *error), false),
     };
     if let Some(outline) = outline {
         context.display.note(&outline);
@@ -83,6 +105,8 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let reports = run.carry_out(&actions);
     progress.clear();
     if unanswered.into_inner() {
+        news.ended(&reports, 1);
+        news::finish(&context.display, &news);
         bail!(
             "nothing was switched: there is no terminal to ask on\n  help: add --yes to switch without asking, or --dry-run to see the plan"
         );
@@ -90,7 +114,7 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     if options.dry_run && reports.iter().all(|r| matches!(r.failure, None | Some(FleetError::Declined { .. }))) {
         return Ok(0);
     }
-    finish(context, reports, options.reach.skip_unreachable)
+    conclude(context, &news, reports, options.reach.skip_unreachable)
 }
 
 /// The order in which hosts go, if there is one.
@@ -156,6 +180,14 @@ pub fn not_held(hosts: &[Host], not_held: NotHeld) -> Vec<HostReport> {
         None => HostReport::skipped(name, &host),
     };
     hosts.iter().map(|host| report(&host.name)).collect()
+}
+
+/// Prints what became of each host, and tells those who want to know; gives the exit code.
+pub fn conclude(context: &Context, news: &Announcer, reports: Vec<HostReport>, skip_unreachable: bool) -> Result<u8> {
+    news.ended(&reports, exit_code(&reports, skip_unreachable));
+    let code = finish(context, reports, skip_unreachable);
+    news::finish(&context.display, news);
+    code
 }
 
 /// Prints what became of each host; gives the exit code.

@@ -68,6 +68,11 @@ impl Display {
         }
     }
 
+    /// Something that went wrong and changes nothing: said also when there is no progress.
+    pub fn warn(&self, text: &str) {
+        eprintln!("warning: {text}");
+    }
+
     /// Asks on the terminal. Without one nobody can answer: `None`.
     pub fn ask(&self, question: &str) -> Option<bool> {
         if !std::io::stdin().is_terminal() || !self.terminal {
