@@ -27,6 +27,7 @@ mod names;
 mod parse;
 pub mod plan;
 pub mod project;
+pub mod pull;
 pub mod rollout;
 mod select;
 pub mod sources;

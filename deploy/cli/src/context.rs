@@ -164,7 +164,7 @@ impl Context {
 }
 
 /// `user@machine`, as the hosts record it.
-fn operator() -> String {
+pub fn operator() -> String {
     let machine = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     format!("{}@{machine}", user())
 }

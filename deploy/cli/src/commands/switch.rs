@@ -67,6 +67,7 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         confirm_within: options.confirm_within,
         listener: &listener,
     };
+    tell_of_pulls(context, &hosts);
     interrupt::listen(progress.speaker())?;
     let fleet = context.fleet_apart(&store)?;
     let held = if options.dry_run { Ok(None) } else { fleet.hold(&hosts, &agents, "switch", terms).map(Some) };
@@ -91,6 +92,17 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         return Ok(0);
     }
     finish(context, reports, options.reach.skip_unreachable)
+}
+
+/// Of a host that pulls, the pointer has the last word.
+pub fn tell_of_pulls(context: &Context, hosts: &[Host]) {
+    for (name, pull) in hosts.iter().filter_map(|host| Some((&host.name, host.definition.pull.as_ref()?))) {
+        context.display.note(&format!(
+            "{name} pulls from {}: at its next look it goes to what the pointer there names; \
+             `deploy publish {name}` moves the pointer",
+            pull.cache
+        ));
+    }
 }
 
 /// The order in which hosts go, if there is one.
