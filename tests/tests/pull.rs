@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const HOST: &str = "e2e-pull";
+
+/// The machines' base has neither curl nor wget: the least that understands `-q -T 30 -O FILE URL`.
+const WGET: &str = r#"#!/bin/bash
+set -e
+IFS=/ read -r _ _ server path <<< "$6"
+exec 3<> "/dev/tcp/${server%:*}/${server#*:}"
+printf 'GET /%s HTTP/1.0\r\n\r\n' "$path" >&3
+LC_ALL=C sed '1,/^\r*$/d' <&3 > "$5"
+"#;
 
 /// A web server over a folder, where machines reach it.
 struct Server {
@@ -133,7 +143,9 @@ fn starts_by_itself(bed: &Bed) {
     assert_eq!(first["paths"], first["new_paths"], "{first}");
     // What a cloud's image has: something that fetches; and what its instance is given: a key.
     let root = bed.machine.inner().identity.with_file_name("root");
-    fs::copy("/usr/bin/busybox", root.join("usr/local/bin/wget")).expect("busybox");
+    let wget = root.join("usr/local/bin/wget");
+    fs::write(&wget, WGET).expect("a writable machine");
+    fs::set_permissions(&wget, fs::Permissions::from_mode(0o755)).expect("a file of ours");
     fs::create_dir_all(root.join("etc/cairn")).expect("a folder");
     fs::copy(bed.dir.path().join("pull.key"), root.join("etc/cairn/pull.key")).expect("the key");
 

@@ -48,6 +48,8 @@ cat > /etc/systemd/system/cairn-pull.service << 'END'
 Description=Cairn: pull what this host is to run
 Wants=network-online.target
 After=network-online.target
+# Who starts it by hand, often, is not to be turned away.
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
