@@ -45,6 +45,7 @@ pub use error::FetchError;
 pub use fetcher::{Download, Fetcher};
 pub use mirrors::{Mirrors, MirrorsConfig};
 pub use progress::Progress;
+pub use transport::client;
 
 #[cfg(test)]
 mod test_server;

@@ -27,19 +27,25 @@ pub(crate) struct Transport {
     agent: ureq::Agent,
 }
 
+/// The client, for whoever asks for something else than files whose hash is known.
+pub fn client() -> ureq::Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls)
+        .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_per_write(Some(SILENCE))
+        .max_idle_connections_per_host(8)
+        .build();
+    config.into()
+}
+
 impl Transport {
     pub fn new() -> Self {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .max_idle_connections_per_host(8)
-            .build();
-        Self { agent: config.into() }
+        Self { agent: client() }
     }
 
     /// Asks for `url` from byte `from` on. An answer that is not the content is an error.

@@ -21,6 +21,7 @@ mod error;
 pub mod glob;
 mod hash;
 pub mod nar;
+pub mod narinfo;
 mod nix32;
 mod platform;
 mod rel_path;

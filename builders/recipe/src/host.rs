@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::duration;
 use crate::error::{DefinitionError, nearest};
+use crate::pull::PullSection;
 use crate::rollout::RolloutEntry;
 use crate::sources::Sources;
 
@@ -22,9 +23,10 @@ pub struct HostDefinition {
     pub description: String,
     #[serde(default = "native")]
     pub platform: Platform,
-    /// Present: a systemd machine on this computer. Exactly one of `machine` and `ssh`.
+    /// Present: a systemd machine on this computer. One of `machine` and `ssh`, or neither with `pull`.
     pub machine: Option<MachineSection>,
     pub ssh: Option<SshSection>,
+    pub pull: Option<PullSection>,
     /// Hosts that are switched before this one, because it needs what runs there.
     #[serde(default)]
     pub after: Vec<String>,
@@ -272,11 +274,11 @@ impl HostDefinition {
             Err(DefinitionError::Value { file: file.to_owned(), at, message, help })
         };
         match (&self.machine, &self.ssh) {
-            (None, None) => {
+            (None, None) if self.pull.is_none() => {
                 return fail(
                     "host".into(),
                     "nothing says how to reach it".into(),
-                    "add [ssh] with an address, or [machine] for a machine on this computer",
+                    "add [ssh] with an address, [machine] for a machine on this computer, or [pull] for hosts that fetch by themselves",
                 );
             }
             (Some(_), Some(_)) => {
@@ -295,6 +297,9 @@ impl HostDefinition {
             if !plain {
                 return fail("ssh.address".into(), format!("`{}` is not a host name or address", ssh.address), "");
             }
+        }
+        if let Some(Err(misplaced)) = self.pull.as_ref().map(PullSection::check) {
+            return fail(format!("pull.{}", misplaced.key), misplaced.message, misplaced.help);
         }
         if let Some(tag) = self.tags.iter().find(|tag| !is_plain(tag)) {
             return fail("tags".into(), format!("`{tag}` is not a tag"), PLAIN);
@@ -473,6 +478,22 @@ upstreams = ["api"]
             ("upstreams = [\"api\"]", "names = [\"a.example\", \"a_b.example\"]", "\"a_b.example\" is not allowed"),
             ("replicas = 3", "exposure = 11", "services.api.exposure: 11 is not an exposure"),
             ("replicas = 3", "exposure = \"1.5\"", "expected f64"),
+            (
+                "[machine]",
+                "[pull]\ncache = \"cache\"\ntrusted_public_keys = []",
+                "pull.cache: `cache` is not the address",
+            ),
+            ("[machine]", "[pull]\ncache = \"s3://b\"\ntrusted_public_keys = []", "no key is trusted"),
+            (
+                "[machine]",
+                "[pull]\ncache = \"s3://b\"\ntrusted_public_keys = [\"k:A\"]\ninterval = \"1s\"",
+                "pull.interval",
+            ),
+            (
+                "[machine]",
+                "[pull]\ncache = \"s3://b\"\ntrusted_public_keys = [\"k:A\"]\nrecipient = \"age1x\"",
+                "pull.recipient",
+            ),
             ("[machine]", "[machine]\n[generations]\nkeep = 1", "generations.keep: 1 generations"),
             ("[machine]", "[machine]\n[generations]\nkeep_for = \"30\"", "`30` is not a duration"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),

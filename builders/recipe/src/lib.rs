@@ -28,6 +28,7 @@ pub mod notify;
 mod parse;
 pub mod plan;
 pub mod project;
+pub mod pull;
 pub mod rollout;
 mod select;
 pub mod sources;

@@ -5,7 +5,8 @@
 //! else that a request asks for is done by the module of that name, and [`serve`] only passes it on.
 //!
 //! systemd runs the agent as well: `activate ID` is an activation, detached from SSH; `revert ID`
-//! cleans up after one, however it ended; `boot` prepares `/run`; and from the directory of
+//! cleans up after one, however it ended; `boot` prepares `/run`; `pull` fetches and activates
+//! by itself what a pointer in a binary cache names; and from the directory of
 //! generators it emits the committed generation's units.
 
 pub mod activation;
@@ -25,6 +26,7 @@ pub mod maintenance;
 pub mod manifests;
 pub mod paths;
 pub mod process;
+pub mod pull;
 pub mod reading;
 pub mod receive;
 pub mod restart;

@@ -6,6 +6,8 @@
 //! | `activate ID` | a transient unit | the activation itself |
 //! | `revert ID` | that unit's `ExecStopPost=` | going back when it died |
 //! | `confirm ID` | an operator on the host | as a confirmation over SSH |
+//! | `pull` | the unit of a timer | what a pointer in a cache names, fetched and made live |
+//! | `pull-here` | `pull` | the same, as the agent that the closure brought along |
 //! | `exec SERVICE REPLICA WORD…` | SSH | a command where a replica runs (`-`: the first that runs) |
 //! | `generator NORMAL EARLY LATE` | systemd at boot and reload | units of the committed generation |
 //! | `boot` | a unit at boot | what the generator cannot do |
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
 use cairn_agent::paths::Paths;
-use cairn_agent::{activation, boot, enter, generator, maintenance, serve};
+use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -63,6 +65,8 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["activate", id] => activation::run(&parse(id)?).map_err(failed),
         ["revert", id] => activation::revert(&parse(id)?).map_err(failed),
         ["confirm", id] => activation::confirm(&parse(id)?, "root on the host").map_err(failed),
+        ["pull"] => pull::run(false).map_err(advised),
+        ["pull-here"] => pull::run(true).map_err(advised),
         ["exec", service, replica, command @ ..] => exec(service, replica, command),
         ["generator", ..] => generate(&arguments[1..]),
         ["boot"] => boot::run().map_err(advised),
@@ -73,7 +77,7 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
             Ok(())
         }
         _ => Err(Stop::Usage(format!(
-            "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | \
+            "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | pull | \
              exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | await SERVICE… | expire | version",
             words.join(" ")
         ))),

@@ -102,6 +102,25 @@ impl Paths {
         self.at("/etc/ssh/ssh_host_ed25519_key")
     }
 
+    /// A key that secrets of a host that pulls may be sealed to; its owner puts it there.
+    pub fn pull_key(&self) -> PathBuf {
+        self.at("/etc/cairn/pull.key")
+    }
+
+    /// Where the host pulls from, and whom it believes.
+    pub fn pull_config(&self) -> PathBuf {
+        self.at("/etc/cairn/pull.json")
+    }
+
+    /// What it has seen, and what became of it.
+    pub fn pull_state(&self) -> PathBuf {
+        self.state_dir().join("pull.json")
+    }
+
+    pub fn pull_lock_file(&self) -> PathBuf {
+        self.state_dir().join("pull.lock")
+    }
+
     pub fn lock_file(&self) -> PathBuf {
         self.state_dir().join("lock")
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use cairn_closure::{Manifest, Secret, SecretName};
 use cairn_protocol::SealedSecret;
+use cairn_secrets::{OpenError, SecretBytes};
 use nix::mount::{MsFlags, mount};
 
 use crate::error::{AgentError, Fault, Result, file};
@@ -23,8 +24,8 @@ use crate::{files, manifests};
 /// Names of the sealed secrets that the host keeps and can open. One that was damaged, or sealed to
 /// a key that the host had before, is not among them, so that it is sent again.
 pub fn kept(paths: &Paths) -> Vec<String> {
-    let Ok(key) = fs::read(paths.host_key()) else { return Vec::new() };
-    let opens = |file: &Path| fs::read(file).is_ok_and(|sealed| cairn_secrets::open(&sealed, &key).is_ok());
+    let Ok(keys) = keys(paths) else { return Vec::new() };
+    let opens = |file: &Path| fs::read(file).is_ok_and(|sealed| open_with(&sealed, &keys).is_ok());
     let listed = fs::read_dir(paths.sealed_secrets()).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         listed.filter(|entry| opens(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -47,12 +48,12 @@ pub fn keep(paths: &Paths, secrets: &[SealedSecret]) -> Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(file("cannot make", &folder))?;
-    let key = host_key(paths)?;
+    let keys = keys(paths)?;
     let mut taken = BTreeSet::new();
     for sealed in secrets {
         let name = SecretName::parse(&sealed.name).map_err(|e| Fault::new(e.to_string()))?;
         let secret = Secret { name, version: sealed.version };
-        open(&secret, sealed.ciphertext.as_bytes(), &key, SEALED_TO_ANOTHER)?;
+        open(&secret, sealed.ciphertext.as_bytes(), &keys, SEALED_TO_ANOTHER)?;
         files::replace(&folder.join(secret.file_name()), sealed.ciphertext.as_bytes())?;
         taken.insert(secret);
     }
@@ -67,8 +68,8 @@ pub fn check(paths: &Paths, manifest: &Manifest) -> Result<()> {
     if secrets.is_empty() {
         return Ok(());
     }
-    let key = host_key(paths)?;
-    secrets.into_iter().try_for_each(|secret| open(secret, &sealed(paths, secret)?, &key, COMES_AGAIN).map(drop))
+    let keys = keys(paths)?;
+    secrets.into_iter().try_for_each(|secret| open(secret, &sealed(paths, secret)?, &keys, COMES_AGAIN).map(drop))
 }
 
 /// Opens the secrets of a closure into memory, beside those that are there.
@@ -84,10 +85,10 @@ fn place_these<'a>(paths: &Paths, secrets: impl IntoIterator<Item = &'a Secret>)
         return Ok(());
     }
     in_memory(&folder)?;
-    let key = host_key(paths)?;
+    let keys = keys(paths)?;
     let mut placed = Ok(());
     for secret in missing {
-        let value = sealed(paths, secret).and_then(|sealed| open(secret, &sealed, &key, COMES_AGAIN));
+        let value = sealed(paths, secret).and_then(|sealed| open(secret, &sealed, &keys, COMES_AGAIN));
         placed = placed.and(value.and_then(|value| write(&folder.join(secret.file_name()), value.expose())));
     }
     placed
@@ -173,18 +174,35 @@ fn sealed(paths: &Paths, secret: &Secret) -> Result<Vec<u8>> {
     }
 }
 
-fn host_key(paths: &Paths) -> Result<Vec<u8>> {
+/// The host's SSH key, and the key of hosts that pull if there is one. Either is enough.
+fn keys(paths: &Paths) -> Result<Vec<Vec<u8>>> {
     let path = paths.host_key();
-    fs::read(&path).map_err(file("secrets need the host's SSH key; cannot read", &path))
+    let own = fs::read(&path).map_err(file("secrets need the host's SSH key; cannot read", &path));
+    match fs::read(paths.pull_key()) {
+        Ok(shared) => Ok(own.into_iter().chain([shared]).collect()),
+        Err(_) => Ok(vec![own?]),
+    }
+}
+
+/// The first key that opens it; if none does, what the host's own said.
+fn open_with(ciphertext: &[u8], keys: &[Vec<u8>]) -> std::result::Result<SecretBytes, OpenError> {
+    let mut first = None;
+    for key in keys {
+        match cairn_secrets::open(ciphertext, key) {
+            Ok(value) => return Ok(value),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or(OpenError::NotARecipient))
 }
 
 /// What helps when a secret that arrives does not open.
-const SEALED_TO_ANOTHER: &str = "if the host's SSH key has changed, put the new one at [hosts] in secrets/secrets.toml and run `deploy secrets rekey`";
+const SEALED_TO_ANOTHER: &str = "if the host's SSH key has changed, put the new one at [hosts] in secrets/secrets.toml and run `deploy secrets rekey`; a host that pulls needs the private half of pull.recipient at /etc/cairn/pull.key";
 /// What helps when a kept file does not open.
 const COMES_AGAIN: &str = "its file on the host is damaged, or the host's SSH key was replaced: `deploy switch` sends it again, sealed to the key that the host has now; an earlier version opens only with the old key";
 
-fn open(secret: &Secret, ciphertext: &[u8], key: &[u8], advice: &str) -> Result<cairn_secrets::SecretBytes> {
-    cairn_secrets::open(ciphertext, key).map_err(|e| {
+fn open(secret: &Secret, ciphertext: &[u8], keys: &[Vec<u8>], advice: &str) -> Result<SecretBytes> {
+    open_with(ciphertext, keys).map_err(|e| {
         let Secret { name, version } = secret;
         AgentError::from(
             Fault::new(format!("the host cannot open the secret `{name}`, version {version}: {e}")).advice(advice),

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::health::{self, Check, Proof, Via, http};
 use crate::paths::Paths;
 use crate::systemd::UnitState;
-use crate::{activation, condition, generations, manifests, systemd};
+use crate::{activation, condition, generations, manifests, pull, systemd};
 
 pub fn report(store: &Store) -> Result<StatusReport> {
     let paths = Paths::new(store.root());
@@ -26,6 +26,7 @@ pub fn report(store: &Store) -> Result<StatusReport> {
             endpoints: Vec::new(),
             condition: condition::of(&paths, None, activation.is_some())?,
             activation,
+            pull: pull::status(&paths),
         });
     };
     let manifest = manifests::of(&paths, &generation.closure)?;
@@ -38,6 +39,7 @@ pub fn report(store: &Store) -> Result<StatusReport> {
         condition: condition::of(&paths, Some((&generation.closure, &manifest)), activation.is_some())?,
         generation: Some(generation),
         activation,
+        pull: pull::status(&paths),
     })
 }
 

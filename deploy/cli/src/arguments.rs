@@ -4,6 +4,7 @@ mod certs;
 mod history;
 mod notify;
 mod operate;
+mod pull;
 mod rollout;
 mod secrets;
 
@@ -18,6 +19,7 @@ pub use notify::NotifyAction;
 pub use operate::{
     ExecOptions, LogsOptions, MaintenanceAction, MaintenanceOptions, RestartOptions, SshOptions, StatusOptions,
 };
+pub use pull::{CacheKeyAction, PublishOptions, UserDataOptions};
 pub use rollout::{ReachOptions, RolloutOptions};
 pub use secrets::{SecretsAction, SecretsOptions};
 
@@ -108,6 +110,33 @@ Hosts go in waves (`after`, and those with tasks first), and within a wave as `[
 fleet's fleet.toml says, or the options here. With `revert`, a failure takes every host that was
 switched already back to the generation it ran before. After Ctrl-C no further host is begun.")]
     Switch(SwitchOptions),
+    /// Build what hosts should run, and put it where they pull it from
+    #[command(after_help = "Examples:
+  deploy publish web                 build, upload what the cache lacks, and move the pointer
+  deploy publish web -m 'new search' --key ~/.config/cairn/cache.key
+  deploy publish web --expires 30d   no host takes this pointer after a month
+  deploy publish web --to s3://caches/web?region=eu-west-1
+
+For hosts with a [pull] section. The cache is one of Nix's, to be read by Nix as well; the pointer,
+cairn/HOST.json in it, is what the hosts look at, and is written last. To go back, publish the earlier
+revision: a pointer is never taken back.")]
+    Publish(PublishOptions),
+    /// Print the script that makes a fresh host pull, for cloud-init
+    #[command(after_help = "Examples:
+  deploy user-data web > user-data   the agent by its hash, whom to trust, where to look; no secret
+  aws ec2 create-launch-template … --launch-template-data UserData=$(deploy user-data web | base64 -w0)")]
+    UserData(UserDataOptions),
+    /// Keys that sign what hosts pull
+    #[command(
+        subcommand,
+        name = "cache-key",
+        after_help = "Examples:
+  deploy cache-key generate web-1 ~/.config/cairn/cache.key    prints the public key
+  deploy cache-key show ~/.config/cairn/cache.key
+
+Keys are those of Nix: `nix-store --generate-binary-cache-key` makes such pairs, too."
+    )]
+    CacheKey(CacheKeyAction),
     /// Make an earlier generation live again
     #[command(after_help = "Examples:
   deploy rollback local              the generation before

@@ -39,6 +39,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     // These need neither a project nor a store.
     match &arguments.command {
         Command::Completions { shell } => return Ok(commands::shell::completions(*shell)),
+        Command::CacheKey(action) => return commands::cache_key::run(&arguments.global, action),
         Command::Man { dir } => return commands::shell::manual(dir.as_deref()),
         _ => {}
     }
@@ -50,6 +51,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Certs(action) => commands::certs::run(&context, action),
         Command::Config(action) => commands::config::run(&context, action),
         Command::Copy(options) => commands::copy::run(&context, options),
+        Command::Publish(options) => commands::publish::run(&context, options),
+        Command::UserData(options) => commands::user_data::run(&context, options),
         Command::Switch(options) => commands::switch::run(&context, options),
         Command::Rollback(options) => commands::rollback::run(&context, options),
         Command::Generations(options) => commands::generations::run(&context, options),
@@ -69,6 +72,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Unpin(options) => commands::pin::run(&context, options, false),
         Command::Gc(options) => commands::gc::run(&context, options),
         Command::Unlock(options) => commands::unlock::run(&context, options),
-        Command::Completions { .. } | Command::Man { .. } => Ok(0),
+        Command::CacheKey(_) | Command::Completions { .. } | Command::Man { .. } => Ok(0),
     }
 }

@@ -17,6 +17,10 @@ pub enum FleetError {
     Store(#[from] StoreError),
     #[error("host `{host}` is not running\n  help: start it with `deploy machine start {host}`")]
     NotRunning { host: String },
+    #[error(
+        "host `{host}` pulls what it is to run, and has no way to it from here\n  help: `deploy publish {host}` changes what it runs; to reach it as well, give it an [ssh] section"
+    )]
+    Pulls { host: String },
     #[error("the host closure {} does not read: {message}\n  help: build it again with `deploy build hosts`", file.display())]
     Closure { file: PathBuf, message: String },
     #[error("{host}: {}", problem.message)]

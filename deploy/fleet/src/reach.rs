@@ -49,6 +49,9 @@ impl Fleet<'_> {
             target.host_key = ssh.host_key.as_deref().map(HostKey::parse).transpose()?;
             return Ok(Reached { target, address: ssh.address.clone() });
         }
+        if host.definition.machine.is_none() {
+            return Err(FleetError::Pulls { host: host.name.clone() });
+        }
         let machines = Machines::new(self.machines.clone())?;
         let machine = if start {
             machines.ensure_running(&host.name, &self.machine, &|event| {
@@ -101,6 +104,7 @@ impl Fleet<'_> {
                 services: status.services,
                 activation: status.activation.map(|a| a.to_string()),
                 condition: status.condition,
+                pull: status.pull,
                 certificate: None,
                 error: None,
             },
@@ -110,6 +114,7 @@ impl Fleet<'_> {
                 since: None,
                 health: match &error {
                     FleetError::NotRunning { .. } => "stopped",
+                    FleetError::Pulls { .. } => "pulls",
                     FleetError::Transport(TransportError::Ssh { .. }) => "unreachable",
                     _ => "unknown",
                 }
@@ -118,6 +123,7 @@ impl Fleet<'_> {
                 services: Vec::new(),
                 activation: None,
                 condition: cairn_protocol::Condition::default(),
+                pull: None,
                 certificate: None,
                 error: Some(error.to_string()),
             },

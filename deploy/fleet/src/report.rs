@@ -174,6 +174,9 @@ pub struct StatusEntry {
     /// Drift, reboot, disks and maintenance.
     #[serde(flatten)]
     pub condition: cairn_protocol::Condition,
+    /// Of a host that fetches by itself what it is to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<cairn_protocol::PullStatus>,
     /// Of a host that serves names by TLS: the one that ends first.
     pub certificate: Option<CertificateStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]

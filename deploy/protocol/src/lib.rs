@@ -28,6 +28,7 @@ mod history;
 pub mod manifest;
 mod message;
 mod operate;
+mod pull;
 pub mod reading;
 mod status;
 pub mod wanted;
@@ -46,6 +47,7 @@ pub use operate::{
     Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest, Until,
     decode_word, encode_word,
 };
+pub use pull::{PullConfig, PullStatus};
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};
 
 /// Version of the conversation; both sides must have the same. The client brings its own agent,

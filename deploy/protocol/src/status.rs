@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivationId, Condition, Generation};
+use crate::{ActivationId, Condition, Generation, PullStatus};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +27,9 @@ pub struct StatusReport {
     pub activation: Option<ActivationId>,
     #[serde(default)]
     pub condition: Condition,
+    /// Of a host that fetches by itself what it is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<PullStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

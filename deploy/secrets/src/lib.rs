@@ -31,7 +31,7 @@
 mod open;
 mod value;
 
-pub use open::{OpenError, open};
+pub use open::{MAX_FILE, OpenError, open};
 pub use value::{MAX_VALUE, SecretBytes};
 
 #[cfg(feature = "vault")]

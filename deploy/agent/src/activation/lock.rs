@@ -74,6 +74,11 @@ impl Lock {
         Self::take_file(paths, &paths.fleet_lock_file(fleet), holder, Duration::ZERO)
     }
 
+    /// Keeps a second pull away, while others may switch.
+    pub fn take_pull(paths: &Paths, holder: &Holder) -> Result<Self> {
+        Self::take_file(paths, &paths.pull_lock_file(), holder, Duration::ZERO)
+    }
+
     /// Who took the host's lock last, and whether it is held still. To find out it is shared for an
     /// instant: whoever takes it waits for a [`GLANCE`].
     pub fn look(paths: &Paths) -> Result<Option<(Holder, bool)>> {

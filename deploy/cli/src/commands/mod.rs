@@ -1,6 +1,7 @@
 //! One command a file. Each gives its exit code.
 
 pub mod build;
+pub mod cache_key;
 pub mod certs;
 pub mod config;
 pub mod copy;
@@ -18,6 +19,7 @@ pub mod notify;
 mod of_service;
 pub mod pin;
 pub mod plan;
+pub mod publish;
 pub mod restart;
 pub mod rollback;
 pub mod secrets;
@@ -27,3 +29,4 @@ pub mod status;
 pub mod store;
 pub mod switch;
 pub mod unlock;
+pub mod user_data;

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use cairn_fleet::{OnHosts, Run, Terms};
 use cairn_protocol::RollbackTarget;
 
-use super::switch::{conclude, not_held};
+use super::switch::{conclude, not_held, tell_of_pulls};
 use crate::arguments::RollbackOptions;
 use crate::context::Context;
 use crate::{interrupt, news};
@@ -12,6 +12,7 @@ use crate::{interrupt, news};
 pub fn run(context: &Context, options: &RollbackOptions) -> Result<u8> {
     let project = context.project()?;
     let hosts = context.hosts(&project, &options.hosts)?;
+    tell_of_pulls(context, &hosts);
     let store = context.store()?;
     let agents = hosts
         .iter()

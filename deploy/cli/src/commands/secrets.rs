@@ -172,7 +172,10 @@ fn project_host(project: &Project, name: &str) -> Result<ProjectHost> {
     let host = project.host(name)?;
     Ok(ProjectHost {
         is_machine: host.definition.machine.is_some(),
-        pinned_key: host.definition.ssh.and_then(|ssh| ssh.host_key),
+        pinned_key: match (host.definition.ssh, host.definition.pull) {
+            (Some(ssh), _) => ssh.host_key,
+            (None, pull) => pull.and_then(|pull| pull.recipient),
+        },
         name: host.name,
     })
 }

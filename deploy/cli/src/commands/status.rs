@@ -74,9 +74,10 @@ fn ask(fleet: &Fleet, hosts: &[Host], agents: &[StorePath], roots: Option<&Roots
 /// Everything that is not well; a machine that is stopped is no fault.
 fn faults(host: &StatusEntry) -> Vec<String> {
     let mut faults = Vec::new();
-    if !matches!(host.health.as_str(), "healthy" | "empty" | "stopped" | "starting") {
+    if !matches!(host.health.as_str(), "healthy" | "empty" | "stopped" | "starting" | "pulls") {
         faults.push(format!("it is {}", host.health));
     }
+    faults.extend(host.pull.iter().filter_map(|pull| Some(format!("pull: {}", pull.problem.as_ref()?))));
     faults.extend(host.condition.drift.iter().map(|drift| format!("{} {}", drift.unit, drift.problem)));
     faults.extend(host.condition.reboot.iter().map(|why| format!("wants a reboot: {why}")));
     for disk in host.condition.disks.iter().filter(|disk| disk.used_percent >= FULL) {
@@ -105,6 +106,11 @@ fn text(report: &Report) -> String {
             let reason = service.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
             let until = service.until.map_or(String::new(), |at| format!(" until {}", cairn_fleet::rfc3339(at)));
             note(format!("{} is in maintenance{since}{until}, {by}{reason}", service.service));
+        }
+        if let Some(pull) = &host.pull {
+            let number = pull.sequence.map_or("no pointer yet".to_owned(), |number| format!("pointer {number}"));
+            let looked = pull.checked.map_or(String::new(), |at| format!(", looked at {}", cairn_fleet::rfc3339(at)));
+            note(format!("pulls {} from {}: {number}{looked}", pull.host, pull.cache));
         }
         if let Some(activation) = &host.activation {
             note(format!("activation {activation} is under way"));
@@ -156,6 +162,7 @@ mod tests {
             services: Vec::new(),
             activation: None,
             condition: Condition::default(),
+            pull: None,
             certificate: None,
             error: None,
         }
@@ -194,6 +201,19 @@ mod tests {
         assert_eq!(told.len(), 5, "{told:?}");
         let shown = text(&Report { hosts: vec![host] });
         assert!(shown.contains("web-1: cairn-api.target is masked\n"), "{shown}");
+        let mut host = entry();
+        host.pull = Some(cairn_protocol::PullStatus {
+            cache: "https://cache.example".to_owned(),
+            host: "web".to_owned(),
+            sequence: Some(7),
+            closure: None,
+            checked: Some(0),
+            problem: Some("no route".to_owned()),
+        });
+        assert_eq!(faults(&host).iter().filter(|fault| *fault == "pull: no route").count(), 1);
+        let shown = text(&Report { hosts: vec![host] });
+        let expected = "pulls web from https://cache.example: pointer 7, looked at 1970-01-01T00:00:00Z";
+        assert!(shown.contains(expected), "{shown}");
         let mut stopped = entry();
         stopped.health = "stopped".to_owned();
         assert_eq!(faults(&stopped), [""; 0]);

@@ -85,6 +85,7 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         confirm_within: options.confirm_within,
         listener: &listener,
     };
+    tell_of_pulls(context, &hosts);
     interrupt::listen(news::interrupted(&news, progress.speaker()))?;
     let fleet = context.fleet_apart(&store)?;
     news.started();
@@ -115,6 +116,17 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         return Ok(0);
     }
     conclude(context, &news, reports, options.reach.skip_unreachable)
+}
+
+/// Of a host that pulls, the pointer has the last word.
+pub fn tell_of_pulls(context: &Context, hosts: &[Host]) {
+    for (name, pull) in hosts.iter().filter_map(|host| Some((&host.name, host.definition.pull.as_ref()?))) {
+        context.display.note(&format!(
+            "{name} pulls from {}: at its next look it goes to what the pointer there names; \
+             `deploy publish {name}` moves the pointer",
+            pull.cache
+        ));
+    }
 }
 
 /// The order in which hosts go, if there is one.

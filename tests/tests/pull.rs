@@ -1,0 +1,243 @@
+//! A host that pulls: a fresh machine on which nothing but the script of `deploy user-data` ran.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cairn_tests::{Machine, Project, eventually, tool};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const HOST: &str = "e2e-pull";
+
+/// The machines' base has neither curl nor wget: the least that understands `-q -T 30 -O FILE URL`.
+const WGET: &str = r#"#!/bin/bash
+set -e
+IFS=/ read -r _ _ server path <<< "$6"
+exec 3<> "/dev/tcp/${server%:*}/${server#*:}"
+printf 'GET /%s HTTP/1.0\r\n\r\n' "$path" >&3
+LC_ALL=C sed '1,/^\r*$/d' <&3 > "$5"
+"#;
+
+/// A web server over a folder, where machines reach it.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn over(folder: &Path, address: &str) -> Self {
+        let mut process = Command::new("python3")
+            .args(["-u", "-m", "http.server", "0", "--bind", address, "--directory"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python3");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        let port = line.split(" port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a port");
+        Self { process, url: format!("http://{address}:{port}") }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Bed<'a> {
+    project: &'a Project,
+    machine: Machine<'a>,
+    /// Keys, and the cache's folder.
+    dir: TempDir,
+    key: String,
+    public: String,
+    url: String,
+}
+
+impl Bed<'_> {
+    fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// Redis with as much memory as it is given, and whatever else comes.
+    fn define(&self, megabytes: u32, more: &str) {
+        let recipient = fs::read_to_string(self.dir.path().join("pull.key.pub")).expect("a public key");
+        let text = format!(
+            "platform = \"linux/amd64\"\ninclude = [\"../services/redis.toml\"]\n[machine]\n\
+             [pull]\ncache = \"{}\"\npublish_to = \"file://{}\"\ntrusted_public_keys = [\"{}\"]\ninterval = \"10s\"\n\
+             recipient = \"{}\"\n[services.redis.settings.memory]\nlimit = \"{megabytes}mb\"\n{more}",
+            self.url,
+            self.cache().display(),
+            self.public,
+            recipient.trim()
+        );
+        fs::write(self.project.path(&format!("hosts/{HOST}.toml")), text).expect("a writable project");
+    }
+
+    fn publish(&self, message: &str) -> Value {
+        let published = self.project.deploy(&["publish", HOST, "--key", &self.key, "--message", message, "--json"]);
+        published.ok().json()["hosts"][0].clone()
+    }
+
+    /// Pulls now, whatever the timer does; gives whether that ended well.
+    fn pull(&self) -> bool {
+        self.machine.ssh("systemctl start cairn-pull.service").code == 0
+    }
+
+    fn generation(&self) -> String {
+        self.machine.ssh("readlink /nix/var/nix/profiles/cairn").stdout.trim().to_owned()
+    }
+
+    /// The host's status, and the exit code that it must come with.
+    #[track_caller]
+    fn status(&self, code: i32) -> Value {
+        self.project.deploy(&["status", HOST, "--json"]).fails(code, &[]).json()["hosts"][0].clone()
+    }
+
+    fn attempts(&self) -> Vec<Value> {
+        let history = self.project.deploy(&["history", HOST, "--json"]).ok().json();
+        history["attempts"].as_array().expect("a list").clone()
+    }
+
+    fn pointer(&self) -> PathBuf {
+        self.cache().join(format!("cairn/{HOST}.json"))
+    }
+}
+
+#[test]
+fn a_fresh_host_runs_what_is_published_and_follows_the_pointer() {
+    let project = Project::with_shared_store();
+    let machine = project.machine(HOST);
+    project.deploy(&["machine", "start", HOST]).ok();
+    let dir = TempDir::new().expect("a folder");
+    fs::create_dir(dir.path().join("cache")).expect("a folder");
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let key = file("cache.key");
+    let public = project.deploy(&["cache-key", "generate", "test-1", &key]).ok().stdout.trim().to_owned();
+    assert_eq!(project.deploy(&["cache-key", "show", &key]).ok().stdout.trim(), public);
+    project.deploy(&["cache-key", "generate", "test-1", &key]).fails(1, &["never replaced"]);
+    tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", &file("pull.key")]);
+    let address = machine.inner().address.octets();
+    let gateway = format!("{}.{}.{}.1", address[0], address[1], address[2]);
+    let server = Server::over(&dir.path().join("cache"), &gateway);
+    let url = server.url.clone();
+    let bed = Bed { project: &project, machine, dir, key, public, url };
+
+    starts_by_itself(&bed);
+    follows_the_timer(&bed);
+    does_not_try_again_what_was_reverted(&bed);
+    refuses_what_was_tampered_with(&bed);
+    comes_up_again(&bed);
+}
+
+fn starts_by_itself(bed: &Bed) {
+    bed.define(64, "");
+    let first = bed.publish("first");
+    assert_eq!(first["paths"], first["new_paths"], "{first}");
+    // What a cloud's image has: something that fetches; and what its instance is given: a key.
+    let root = bed.machine.inner().identity.with_file_name("root");
+    let wget = root.join("usr/local/bin/wget");
+    fs::write(&wget, WGET).expect("a writable machine");
+    fs::set_permissions(&wget, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    fs::create_dir_all(root.join("etc/cairn")).expect("a folder");
+    fs::copy(bed.dir.path().join("pull.key"), root.join("etc/cairn/pull.key")).expect("the key");
+
+    let script = bed.project.deploy(&["user-data", HOST]).ok().stdout;
+    let secret = fs::read_to_string(&bed.key).expect("the key");
+    assert!(script.contains(&bed.public) && !script.contains(secret.trim()), "{script}");
+    fs::write(root.join("root/user-data"), &script).expect("a writable machine");
+    bed.machine.ssh("sh /root/user-data && sh /root/user-data").ok();
+    eventually(Duration::from_secs(90), || bed.generation() == "cairn-1-link");
+    eventually(Duration::from_secs(30), || bed.project.deploy(&["status", HOST]).code == 0);
+
+    let status = bed.status(0);
+    assert_eq!((&status["generation"], &status["health"]), (&json!(1), &json!("healthy")), "{status}");
+    assert_eq!(status["pull"]["sequence"], first["sequence"], "{status}");
+    assert_eq!(status["drift"], json!([]), "{status}");
+    let attempt = &bed.attempts()[0];
+    let operator = format!("pull from {}", bed.url);
+    assert_eq!((&attempt["operator"], &attempt["outcome"]), (&json!(operator), &json!("committed")), "{attempt}");
+    assert!(attempt["message"].as_str().is_some_and(|text| text.ends_with(": first")), "{attempt}");
+    bed.project.deploy(&["switch", HOST, "--dry-run"]).fails(0, &["pulls from", "deploy publish e2e-pull"]);
+}
+
+fn follows_the_timer(bed: &Bed) {
+    bed.define(65, "");
+    let second = bed.publish("second");
+    assert!(second["new_paths"].as_u64() < second["paths"].as_u64(), "{second}");
+    eventually(Duration::from_secs(90), || bed.generation() == "cairn-2-link");
+    // Nothing new costs no generation, and neither does the same again.
+    bed.machine.ssh("systemctl stop cairn-pull.timer").ok();
+    assert!(bed.pull());
+    bed.publish("the same again");
+    assert!(bed.pull());
+    assert_eq!((bed.generation().as_str(), bed.attempts().len()), ("cairn-2-link", 2));
+}
+
+fn does_not_try_again_what_was_reverted(bed: &Bed) {
+    let task = "[services.task]\nimage = \"redis\"\nkind = \"task\"\n\
+                command = [\"/usr/bin/busybox\", \"sh\", \"-c\", \"exit 1\"]\n";
+    bed.define(66, task);
+    let bad = bed.publish("bad");
+    assert!(!bed.pull());
+    let attempts = bed.attempts();
+    assert_eq!((&attempts[0]["outcome"], attempts.len()), (&json!("reverted"), 3), "{attempts:?}");
+    assert!(!bed.pull());
+    assert_eq!((bed.attempts().len(), bed.generation().as_str()), (3, "cairn-2-link"));
+    let status = bed.status(1);
+    assert_eq!((&status["generation"], &status["pull"]["sequence"]), (&json!(2), &bad["sequence"]), "{status}");
+    let problem = status["pull"]["problem"].as_str().expect("a problem");
+    assert!(problem.contains("not tried again until the pointer moves") && problem.contains("task"), "{problem}");
+}
+
+fn refuses_what_was_tampered_with(bed: &Bed) {
+    let before = fs::read(bed.pointer()).expect("a pointer");
+    bed.define(67, "");
+    let third = bed.publish("third");
+    let closure = third["closure"].as_str().expect("a path");
+    let narinfo = fs::read_to_string(bed.cache().join(format!("{}.narinfo", &closure[..32]))).expect("a narinfo");
+    let archive = narinfo.lines().find_map(|line| line.strip_prefix("URL: ")).expect("an archive");
+    let archive = bed.cache().join(archive);
+    let real = fs::read(&archive).expect("an archive");
+    let mut changed = real.clone();
+    *changed.last_mut().expect("bytes") ^= 1;
+    let refused = |said: &str| {
+        assert!(!bed.pull());
+        let status = bed.status(1);
+        let problem = status["pull"]["problem"].as_str().expect("a problem").to_owned();
+        assert!(problem.contains(said), "{problem}");
+        assert_eq!((&status["generation"], bed.attempts().len()), (&json!(2), 3), "{status}");
+    };
+    fs::write(&archive, changed).expect("a writable cache");
+    refused("has other bytes than its narinfo says");
+    fs::write(&archive, real).expect("a writable cache");
+    let now = fs::read(bed.pointer()).expect("a pointer");
+    fs::write(bed.pointer(), before).expect("a writable cache");
+    refused("an earlier pointer was put back");
+    fs::write(bed.pointer(), now).expect("a writable cache");
+    assert!(bed.pull());
+    assert_eq!(bed.generation(), "cairn-3-link");
+    let root = bed.machine.inner().identity.with_file_name("root");
+    tool("nix-store", ["--store", &root.to_string_lossy(), "--verify", "--check-contents"]);
+}
+
+/// As after a power cut, with nobody there: the generation first, the timer after it.
+fn comes_up_again(bed: &Bed) {
+    bed.machine.machines().poweroff_hard(HOST).expect("a machine to switch off");
+    bed.project.deploy(&["machine", "start", HOST]).ok();
+    eventually(Duration::from_secs(60), || bed.project.deploy(&["status", HOST]).code == 0);
+    let status = bed.status(0);
+    assert_eq!((&status["generation"], &status["health"]), (&json!(3), &json!("healthy")), "{status}");
+    eventually(Duration::from_secs(60), || {
+        let line = "systemctl show -P ExecMainStartTimestamp cairn-pull.service";
+        !bed.machine.ssh(line).stdout.trim().is_empty()
+    });
+    assert_eq!(bed.attempts().len(), 4);
+}
