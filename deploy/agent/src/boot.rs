@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{activation, maintenance, manifests, secrets, services};
+use crate::{activation, maintenance, manifests, secrets, services, system};
 
 /// Makes the directories and `current` links of the committed generation, and settles
 /// activations that the reboot cut off. May run again at any time.
@@ -10,6 +10,9 @@ pub fn run() -> Result<()> {
     let paths = &Paths::host();
     if let Some((_, closure)) = manifests::committed(paths)? {
         let manifest = manifests::of(paths, &closure)?;
+        // Once more, for interfaces, modules and homes that came late.
+        let set = system::kernel::apply(paths, &manifest.system);
+        let set = system::people::ensure(paths, &manifest.system).and(set);
         services::state::ensure(paths, &manifest)?;
         // What does not open keeps no service from its place: it starts once the secret is there.
         let placed = secrets::place(paths, &manifest);
@@ -22,7 +25,7 @@ pub fn run() -> Result<()> {
                 services::set_current(paths, name, Some(&service.instance))?;
             }
         }
-        return activation::settle_after_boot(paths).and(placed);
+        return activation::settle_after_boot(paths).and(placed).and(set);
     }
     activation::settle_after_boot(paths)
 }

@@ -33,5 +33,6 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod status;
+pub mod system;
 pub mod systemd;
 pub mod unlock;

@@ -9,6 +9,7 @@
 //! | `exec SERVICE REPLICA WORD…` | SSH | a command where a replica runs (`-`: the first that runs) |
 //! | `generator NORMAL EARLY LATE` | systemd at boot and reload | units of the committed generation |
 //! | `boot` | a unit at boot | what the generator cannot do |
+//! | `host` | an early unit at boot | files, people and settings of the host |
 //!
 //! Arguments are parsed by hand: nobody types them, and the program travels to every new host.
 
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
-use cairn_agent::{activation, boot, enter, generator, serve};
+use cairn_agent::paths::Paths;
+use cairn_agent::{activation, boot, enter, generator, serve, system};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -63,13 +65,14 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["exec", service, replica, command @ ..] => exec(service, replica, command),
         ["generator", ..] => generate(&arguments[1..]),
         ["boot"] => boot::run().map_err(advised),
+        ["host"] => system::boot(&Paths::host()).map_err(advised),
         ["version"] => {
             println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         _ => Err(Stop::Usage(format!(
             "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | \
-             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | version",
+             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | version",
             words.join(" ")
         ))),
     }
