@@ -30,6 +30,7 @@ impl HostSpec {
                 addresses.push((address, name));
             }
         }
+        self.system.check(self)?;
         self.check_users()
     }
 

@@ -34,6 +34,8 @@ pub enum ClosureError {
         nearest.as_deref().map(|n| format!("; did you mean {n}?")).unwrap_or_default()
     )]
     UnknownDirective { service: String, directive: String, nearest: Option<String>, known: String },
+    #[error("{what}: {value:?} is not allowed: {rule}")]
+    System { what: String, value: String, rule: &'static str },
     #[error("cannot write {path}: {source}")]
     Write { path: String, source: std::io::Error },
 }

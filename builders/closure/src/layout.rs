@@ -22,6 +22,10 @@ pub const LIVE_DIR: &str = "/run/cairn/live";
 pub const SECRETS_DIR: &str = "/run/cairn/secrets";
 /// State of services, at `/var/lib/cairn/state/SERVICE/NAME`.
 pub const STATE_DIR: &str = "/var/lib/cairn/state";
+/// Files that `/etc` links to: `current` leads to a folder of them, and a switch renames it.
+pub const ETC_DIR: &str = "/run/cairn/etc";
+/// In that folder: `authorized_keys` of people, by name. No path below `/etc` begins with a dot.
+pub const KEYS_DIR: &str = ".keys";
 /// The generations, as a Nix profile.
 pub const PROFILE: &str = "/nix/var/nix/profiles/cairn";
 /// The profile's name in the store.

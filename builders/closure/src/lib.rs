@@ -17,6 +17,8 @@
 //!   (once before the commit) and timers; all are units in the same sandbox.
 //! * **What outlives a generation** lies outside of the store: state folders, and secrets, of
 //!   which a closure knows only names and version numbers.
+//! * **The host itself** ([`SystemSpec`]): files below `/etc`, kernel settings, people, mounts and plain
+//!   units belong to the closure as services do.
 //! * **Hardened by default**: see [`hardening`]; a definition loosens single directives, by name
 //!   and with a reason, which stands in the unit as a comment.
 //!
@@ -48,6 +50,7 @@ mod names;
 mod quote;
 mod render;
 mod spec;
+mod system;
 mod unit;
 mod write;
 
@@ -56,7 +59,8 @@ pub use change::Change;
 pub use error::ClosureError;
 pub use manifest::{Health, Job, Manifest, Replica, Service, Socket};
 pub use names::{
-    CredentialName, DnsName, HostName, InstanceId, SecretName, ServiceName, StateName, StoreDir, UnitName,
+    CredentialName, DnsName, EtcPath, HostName, HostUnit, InstanceId, MountPoint, SecretName, ServiceName, StateName,
+    StoreDir, SysctlName, UnitName, UserName,
 };
 pub use quote::environment;
 pub use render::{Closure, Content, render};
@@ -64,4 +68,5 @@ pub use spec::{
     HealthSpec, HostSpec, Inherit, Kind, Limits, Listen, Loosened, Millis, Read, Ready, Reload, ReloadSignal, Replace,
     Secret, ServiceSpec, StopSignal, User, VERSION,
 };
+pub use system::{Account, EtcFile, EtcSpec, Mount, System, SystemSpec, UnitFile, UnitSpec};
 pub use write::write;

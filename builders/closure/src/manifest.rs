@@ -7,7 +7,8 @@ use cairn_formats::{Platform, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    HostName, InstanceId, Kind, Millis, Read, Reload, Replace, Secret, ServiceName, StateName, StoreDir, UnitName, User,
+    HostName, InstanceId, Kind, Millis, Read, Reload, Replace, Secret, ServiceName, StateName, StoreDir, System,
+    UnitName, User,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Manifest {
     pub order: Vec<Vec<ServiceName>>,
     /// Units that belong to no service: the target of all, and the step at boot.
     pub units: BTreeMap<UnitName, Sha256>,
+    /// The host itself.
+    #[serde(default, skip_serializing_if = "System::is_empty")]
+    pub system: System,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -99,11 +99,11 @@ name!(
     /// the others with directories beside those of services' sockets.
     ServiceName,
     "the service name",
-    "it takes 1 to 32 lower-case letters, digits and single dashes, begins with a letter, and is not boot, activation, self, live, config or secrets",
+    "it takes 1 to 32 lower-case letters, digits and single dashes, begins with a letter, and is not boot, activation, self, live, config, secrets or etc",
     |text| {
         is_label(text, 32)
             && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && !["boot", "activation", "self", "live", "config", "secrets"].contains(&text)
+            && !["boot", "activation", "self", "live", "config", "secrets", "etc"].contains(&text)
     }
 );
 
@@ -159,6 +159,136 @@ name!(
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_".contains(&b))
     }
 );
+
+name!(
+    /// A file below `/etc`, as in `ssh/sshd_config.d/10-team.conf`.
+    EtcPath,
+    "the path below /etc",
+    "it is relative, of letters, digits and ._@+-, and not a file that other tools write or that is read before \
+     anything is placed: passwd, shadow, group, gshadow and their like, machine-id, hostname, fstab (use mounts), \
+     crypttab, mtab, ld.so.cache, ld.so.preload, systemd/system (use units), systemd/system.conf, \
+     systemd/system-generators, keys of hosts in ssh/",
+    is_etc_path
+);
+
+name!(
+    /// A kernel setting, as in `net.core.somaxconn`.
+    SysctlName,
+    "the name of a kernel setting",
+    "it takes letters, digits, _ and -, with a dot between its parts, as in \"net.core.somaxconn\"",
+    |text| {
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        };
+        text.contains('.') && text.len() < 200 && text.split('.').all(part)
+    }
+);
+
+name!(
+    /// Somebody's login on a host.
+    UserName,
+    "the name of a user",
+    "it takes 1 to 31 lower-case letters, digits, _ and -, begins with a letter, and is not root nor cairn-…",
+    |text| {
+        (1..32).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+            && text != "root"
+            && !text.starts_with("cairn-")
+    }
+);
+
+name!(
+    /// Where something is mounted.
+    MountPoint,
+    "the place of a mount",
+    "it is an absolute path of letters, digits and ._-, and none that the system needs to come up or that \
+     Cairn runs from: /, /nix, /etc, /run, /usr, /boot, /var, /var/lib, …",
+    is_mount_point
+);
+
+name!(
+    /// A unit of the host that is not made for a service of ours, as in `ssh.service`.
+    HostUnit,
+    "the name of a unit",
+    "it ends with .service, .timer, .socket, .path, .target or .mount, takes letters, digits and -.:_@\\, and does \
+     not begin with \"cairn\"",
+    |text| {
+        [".service", ".timer", ".socket", ".path", ".target", ".mount"]
+            .iter()
+            .any(|suffix| text.strip_suffix(suffix).is_some_and(|stem| !stem.is_empty()))
+            && text.len() < 250
+            && !text.starts_with(['-', '.'])
+            && !text.starts_with("cairn")
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:_@\\".contains(&b))
+    }
+);
+
+/// Parts that neither leave their place nor surprise a shell.
+fn is_plain_parts(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._@+-".contains(&b);
+    let part = |part: &str| (1..=100).contains(&part.len()) && part != "." && part != ".." && part.bytes().all(plain);
+    text.len() < 250 && text.split('/').all(part)
+}
+
+/// What other tools write, and what is read before anything of ours can be in its place.
+const NOT_OF_ETC: [&str; 17] = [
+    "passwd",
+    "shadow",
+    "group",
+    "gshadow",
+    "subuid",
+    "subgid",
+    "machine-id",
+    "hostname",
+    "fstab",
+    "crypttab",
+    "mtab",
+    "ld.so.cache",
+    "ld.so.preload",
+    "systemd/system",
+    "systemd/system.conf",
+    "systemd/system-generators",
+    "cairn",
+];
+
+fn is_etc_path(text: &str) -> bool {
+    let within = |kept: &str| text.trim_end_matches('-') == kept || text.starts_with(&format!("{kept}/"));
+    is_plain_parts(text)
+        && !text.starts_with('.')
+        && !NOT_OF_ETC.iter().any(|kept| within(kept))
+        && !text.starts_with("systemd/system.conf.d/")
+        && !text.starts_with("ssh/ssh_host_")
+}
+
+fn is_mount_point(text: &str) -> bool {
+    let Some(path) = text.strip_prefix('/') else { return false };
+    let top = path.split('/').next().unwrap_or_default();
+    let of_the_system = [
+        "nix", "etc", "run", "usr", "bin", "sbin", "lib", "lib32", "lib64", "boot", "proc", "sys", "dev", "tmp", "root",
+    ];
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
+    is_plain_parts(path)
+        && path.bytes().all(plain)
+        && !of_the_system.contains(&top)
+        && !["var", "var/lib", "var/log", "var/tmp", "home"].contains(&path)
+}
+
+impl MountPoint {
+    /// Named as systemd-escape(1) does it.
+    pub fn unit(&self) -> Result<HostUnit, ClosureError> {
+        let mut name = String::new();
+        for (at, c) in self.0.trim_matches('/').char_indices() {
+            match c {
+                '/' => name.push('-'),
+                '.' if at == 0 => name.push_str("\\x2e"),
+                c if c.is_ascii_alphanumeric() || c == '.' || c == '_' => name.push(c),
+                c => name.push_str(&format!("\\x{:02x}", c as u32)),
+            }
+        }
+        HostUnit::parse(&format!("{name}.mount"))
+    }
+}
 
 impl InstanceId {
     pub(crate) fn of(text: &str) -> Self {
@@ -235,6 +365,73 @@ mod tests {
         ] {
             let unit = UnitName::parse(name).unwrap();
             assert_eq!((unit.is_replica(), unit.is_target_of_service()), (replica, target), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_below_etc_stay_there_and_leave_alone_what_is_not_theirs() {
+        for bad in [
+            "",
+            "/etc/motd",
+            "../motd",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".",
+            "a/./b",
+            "a\nb",
+            "a b",
+            "a\0b",
+            "passwd",
+            "passwd-",
+            "shadow",
+            "gshadow",
+            "machine-id",
+            "fstab",
+            "systemd/system/x.service",
+            "systemd/system.conf",
+            "systemd/system.conf.d/x.conf",
+            "systemd/system-generators/x",
+            "ssh/ssh_host_ed25519_key",
+            "ä",
+            "$(id)",
+            ".keys/a",
+        ] {
+            assert!(EtcPath::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in
+            ["motd", "ssh/sshd_config.d/10-team.conf", "systemd/journald.conf.d/x.conf", "passwd.d/x", "sudoers.d/a"]
+        {
+            assert!(EtcPath::parse(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_host_itself_are_checked() {
+        for bad in ["", "somaxconn", "net..x", "net/core", "../x.y", "net.core\n.x", ".a"] {
+            assert!(SysctlName::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(SysctlName::parse("net.ipv4.conf.eth0-1.rp_filter").is_ok());
+        for bad in ["", "root", "Alice", "a b", "-a", "cairn-1", "a:b", "a\n", "1a"] {
+            assert!(UserName::parse(bad).is_err(), "{bad:?}");
+        }
+        for bad in
+            ["/", "srv", "/etc", "/etc/x", "/nix/store", "/var", "/run/x", "/srv/../etc", "/srv/a b", "/srv/", "/srv/@"]
+        {
+            assert!(MountPoint::parse(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["ssh", "cairn-x.service", "../x.service", "-x.service", "a b.service", ".service"] {
+            assert!(HostUnit::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(HostUnit::parse("ssh@a.service").is_ok());
+        // systemd-escape --path --suffix=mount
+        for (point, unit) in [
+            ("/srv/data", "srv-data.mount"),
+            ("/srv/my-data", "srv-my\\x2ddata.mount"),
+            ("/.hidden/x", "\\x2ehidden-x.mount"),
+            ("/var/lib/cairn/state", "var-lib-cairn-state.mount"),
+        ] {
+            assert_eq!(MountPoint::parse(point).unwrap().unit().unwrap().as_str(), unit);
         }
     }
 

@@ -36,6 +36,7 @@ pub fn render(spec: &HostSpec) -> Result<Closure, ClosureError> {
         (UnitName::parse(unit::ALL_TARGET)?, unit::all_target(&spec.name)),
         (UnitName::parse(unit::BOOT_SERVICE)?, unit::boot_service(&spec.name)),
     ];
+    let (system, own) = spec.system.render()?;
     let manifest = Manifest {
         version: VERSION,
         name: spec.name.clone(),
@@ -44,9 +45,16 @@ pub fn render(spec: &HostSpec) -> Result<Closure, ClosureError> {
         services,
         order: order(spec)?,
         units: shared.iter().map(|(name, text)| (name.clone(), Sha256::of(text.as_bytes()))).collect(),
+        system,
     };
     units.extend(shared);
-    let files = files(&manifest, units);
+    let mut files = files(&manifest, units);
+    for (name, text) in own {
+        files.insert(path(&format!("units/{name}")), Content::File(text.into_bytes()));
+    }
+    for (name, file) in &spec.system.etc {
+        files.insert(path(&format!("etc/{name}")), Content::File(file.text.clone().into_bytes()));
+    }
     Ok(Closure { manifest, files })
 }
 
@@ -168,8 +176,12 @@ fn circle(spec: &HostSpec, placed: &BTreeSet<&ServiceName>) -> Vec<String> {
     path.iter().map(ToString::to_string).collect()
 }
 
+/// Of checked names.
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text.as_bytes()).expect("names of units and below /etc are plain and relative")
+}
+
 fn files(manifest: &Manifest, units: BTreeMap<UnitName, String>) -> BTreeMap<RelPath, Content> {
-    let path = |text: &str| RelPath::parse(text.as_bytes()).expect("a unit's name holds no slash and is not a dot");
     let mut json = serde_json::to_vec_pretty(manifest)
         .expect("the manifest's maps have strings as keys, and nothing in it fails to serialise");
     json.push(b'\n');

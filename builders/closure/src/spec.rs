@@ -8,7 +8,7 @@ use std::time::Duration;
 use cairn_formats::Platform;
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialName, HostName, SecretName, ServiceName, StateName, StoreDir};
+use crate::{CredentialName, HostName, SecretName, ServiceName, StateName, StoreDir, SystemSpec};
 
 /// The version of [`HostSpec`] and of the manifest that is made from it.
 pub const VERSION: u32 = 1;
@@ -22,6 +22,9 @@ pub struct HostSpec {
     /// The store path of the agent; the program is `bin/cairn-agent` below it.
     pub agent: StoreDir,
     pub services: BTreeMap<ServiceName, ServiceSpec>,
+    /// The host itself.
+    #[serde(default, skip_serializing_if = "SystemSpec::is_empty")]
+    pub system: SystemSpec,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ pub fn service(
     replica: u32,
 ) -> Result<String, ClosureError> {
     let mut out = header(&host.name, &format!("service {name}, instance {instance}"));
-    unit_section(&mut out, name, spec, replica)?;
+    unit_section(&mut out, host, name, spec, replica)?;
     out.push_str("\n[Service]\n");
     let kind = match spec.ready {
         _ if spec.kind.ends() => "oneshot",
@@ -83,7 +83,13 @@ fn directive(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "{name}={value}");
 }
 
-fn unit_section(out: &mut String, name: &ServiceName, spec: &ServiceSpec, replica: u32) -> Result<(), ClosureError> {
+fn unit_section(
+    out: &mut String,
+    host: &HostSpec,
+    name: &ServiceName,
+    spec: &ServiceSpec,
+    replica: u32,
+) -> Result<(), ClosureError> {
     out.push_str("[Unit]\n");
     directive(out, "Description", &format!("{name} {replica} ({})", description(&spec.image)));
     let mut after = vec![BOOT_SERVICE.to_owned()];
@@ -98,6 +104,10 @@ fn unit_section(out: &mut String, name: &ServiceName, spec: &ServiceSpec, replic
         after.push("network.target".to_owned());
     }
     directive(out, "After", &after.join(" "));
+    for point in host.system.mounts_below(name) {
+        // Without it the service would begin anew, in the folder below the mount.
+        directive(out, "RequiresMountsFor", point.as_str());
+    }
     // A crash loop must not end in a unit that stays down until somebody looks.
     directive(out, "StartLimitIntervalSec", "0");
     Ok(())

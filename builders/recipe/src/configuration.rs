@@ -81,33 +81,39 @@ impl Configuration {
     pub fn render(&self, over: &Table, around: &Surroundings) -> Result<BTreeMap<String, String>, ConfigurationFault> {
         let mut settings = self.settings.clone();
         lay_over(&mut settings, over, "settings", &self.file)?;
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         let values = context! { ..minijinja::Value::from(Serde(&settings)), ..minijinja::Value::from(Serde(around)) };
         let mut files = BTreeMap::new();
         for (name, (file, template)) in &self.templates {
-            let path = file.display().to_string();
-            let mut rendered = environment.render_named_str(&path, template, &values).map_err(|error| {
-                let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
-                let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-                ConfigurationFault {
-                    key: "settings".to_owned(),
-                    message: format!("{path}{line} cannot be rendered: {}{detail}", error.kind()),
-                    help: Some(format!(
-                        "the values come from {}, the host's `settings`, and keys of the service such as `names`",
-                        self.file.display()
-                    )),
-                }
+            let rendered = jinja(file, template, &values).map_err(|message| ConfigurationFault {
+                key: "settings".to_owned(),
+                message,
+                help: Some(format!(
+                    "the values come from {}, the host's `settings`, and keys of the service such as `names`",
+                    self.file.display()
+                )),
             })?;
-            // Jinja takes the last one away.
-            if template.ends_with('\n') {
-                rendered.push('\n');
-            }
             files.insert(name.clone(), rendered);
         }
         Ok(files)
     }
+}
+
+/// Renders one template; a name that it does not find is an error.
+pub(crate) fn jinja(file: &Path, template: &str, values: &minijinja::Value) -> Result<String, String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    let path = file.display().to_string();
+    let mut rendered = environment.render_named_str(&path, template, values).map_err(|error| {
+        let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
+        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        format!("{path}{line} cannot be rendered: {}{detail}", error.kind())
+    })?;
+    // Jinja takes the last one away.
+    if template.ends_with('\n') {
+        rendered.push('\n');
+    }
+    Ok(rendered)
 }
 
 /// A fault in what a host sets: the key in the service's definition, and what is wrong.

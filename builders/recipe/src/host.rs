@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cairn_closure::{CredentialName, DnsName, Inherit, Ready, Replace, SecretName, StateName, StopSignal, collide};
+use cairn_closure::{
+    CredentialName, DnsName, EtcPath, HostUnit, Inherit, MountPoint, Ready, Replace, SecretName, StateName, StopSignal,
+    SysctlName, UserName, collide,
+};
 use cairn_formats::Platform;
 use serde::Deserialize;
 
@@ -14,6 +17,7 @@ use crate::error::{DefinitionError, nearest};
 use crate::pull::PullSection;
 use crate::rollout::RolloutEntry;
 use crate::sources::Sources;
+use crate::system::{EtcEntry, MountEntry, UnitEntry, UserEntry};
 
 /// The content of `hosts/NAME.toml`. The host is named after its file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -43,6 +47,20 @@ pub struct HostDefinition {
     /// [`Sources::layers`](crate::sources::Sources::layers), which knows their places.
     #[serde(default)]
     pub config: BTreeMap<String, toml::Table>,
+    /// Files below `/etc`.
+    #[serde(default)]
+    pub etc: BTreeMap<EtcPath, EtcEntry>,
+    /// Kernel settings: text, number or boolean.
+    #[serde(default)]
+    pub sysctl: BTreeMap<SysctlName, toml::Value>,
+    /// People.
+    #[serde(default)]
+    pub users: BTreeMap<UserName, UserEntry>,
+    #[serde(default)]
+    pub mounts: BTreeMap<MountPoint, MountEntry>,
+    /// Plain units of systemd.
+    #[serde(default)]
+    pub units: BTreeMap<HostUnit, UnitEntry>,
 }
 
 /// `[machine]`: nothing to set yet; its presence is the choice.
@@ -74,6 +92,9 @@ pub struct SshSection {
     pub address: String,
     pub user: Option<String>,
     pub port: Option<u16>,
+    /// Where sshd listens as long as it does not yet at `port`: a switch that moves it begins there,
+    /// and is confirmed at `port`.
+    pub port_before: Option<u16>,
     /// The host's public key, `ssh-ed25519 AAAA…`; without it the user's known hosts decide.
     pub host_key: Option<String>,
     /// A private key file; without it the user's agent and configuration decide.
@@ -297,6 +318,13 @@ impl HostDefinition {
             if !plain {
                 return fail("ssh.address".into(), format!("`{}` is not a host name or address", ssh.address), "");
             }
+            if ssh.port_before.is_some() && (ssh.port.is_none() || ssh.port == ssh.port_before) {
+                return fail(
+                    "ssh.port_before".into(),
+                    "the port does not change".into(),
+                    "write the new one as `port`; take `port_before` away when the host has moved",
+                );
+            }
         }
         if let Some(Err(misplaced)) = self.pull.as_ref().map(PullSection::check) {
             return fail(format!("pull.{}", misplaced.key), misplaced.message, misplaced.help);
@@ -497,6 +525,11 @@ upstreams = ["api"]
             ("[machine]", "[machine]\n[generations]\nkeep = 1", "generations.keep: 1 generations"),
             ("[machine]", "[machine]\n[generations]\nkeep_for = \"30\"", "`30` is not a duration"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
+            ("[machine]", "[ssh]\naddress = \"x\"\nport_before = 22", "the port does not change"),
+            ("[machine]", "[machine]\n[etc.\"../motd\"]\ntext = \"x\"", "\"../motd\" is not allowed"),
+            ("[machine]", "[machine]\n[users.root]\nuid = 1000", "\"root\" is not allowed"),
+            ("[machine]", "[machine]\n[mounts.\"/etc\"]\nwhat = \"x\"\ntype = \"ext4\"", "\"/etc\" is not allowed"),
+            ("[machine]", "[machine]\n[etc.motd]\ntxt = \"x\"", "did you mean `text`?"),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let error =

@@ -33,6 +33,7 @@ pub mod rollout;
 mod select;
 pub mod sources;
 pub mod step;
+pub mod system;
 
 pub use configuration::Configuration;
 pub use error::{DefinitionError, nearest};

@@ -124,6 +124,11 @@ impl Sources {
         found.unwrap_or_else(|| (self.main().to_owned(), Position { line: 1, column: 1 }))
     }
 
+    /// The folder of the file that says a key: what it names is relative to that.
+    pub fn folder_of(&self, key: &[&str]) -> PathBuf {
+        self.place(key).0.parent().unwrap_or(Path::new(".")).to_owned()
+    }
+
     /// The host's own file.
     pub fn main(&self) -> &Path {
         self.0.last().map_or(Path::new(""), |(file, _)| file)

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::health::{self, Via, wait};
 use crate::paths::Paths;
-use crate::{activation, maintenance, manifests, secrets, services};
+use crate::{activation, maintenance, manifests, secrets, services, system};
 
 /// Makes the directories and `current` links of the committed generation, and settles
 /// activations that the reboot cut off. May run again at any time.
@@ -12,6 +12,9 @@ pub fn run() -> Result<()> {
     let paths = &Paths::host();
     if let Some((_, closure)) = manifests::committed(paths)? {
         let manifest = manifests::of(paths, &closure)?;
+        // Once more, for interfaces, modules and homes that came late.
+        let set = system::kernel::apply(paths, &manifest.system);
+        let set = system::people::ensure(paths, &manifest.system).and(set);
         services::state::ensure(paths, &manifest)?;
         // What does not open keeps no service from its place: it starts once the secret is there.
         let placed = secrets::place(paths, &manifest);
@@ -26,7 +29,7 @@ pub fn run() -> Result<()> {
         }
         // Without its timer it would not end; that must not keep the services down.
         let resumed = maintenance::resume(paths, &manifest);
-        return activation::settle_after_boot(paths).and(placed).and(resumed);
+        return activation::settle_after_boot(paths).and(placed).and(set).and(resumed);
     }
     activation::settle_after_boot(paths)
 }

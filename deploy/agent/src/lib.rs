@@ -35,5 +35,6 @@ pub mod secrets;
 pub mod serve;
 pub mod services;
 pub mod status;
+pub mod system;
 pub mod systemd;
 pub mod unlock;

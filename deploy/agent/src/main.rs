@@ -13,6 +13,7 @@
 //! | `boot` | a unit at boot | what the generator cannot do |
 //! | `await SERVICE…` | sockets at boot | waits until these are healthy |
 //! | `expire` | a timer | ends maintenance whose time is over |
+//! | `host` | an early unit at boot | files, people and settings of the host |
 //!
 //! Arguments are parsed by hand: nobody types them, and the program travels to every new host.
 
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
 use cairn_agent::paths::Paths;
-use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve};
+use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve, system};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -72,13 +73,14 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["boot"] => boot::run().map_err(advised),
         ["await", services @ ..] => boot::wait_for(services).map_err(advised),
         ["expire"] => maintenance::expire(&Paths::host()).map_err(advised),
+        ["host"] => system::boot(&Paths::host()).map_err(advised),
         ["version"] => {
             println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         _ => Err(Stop::Usage(format!(
             "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | pull | \
-             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | await SERVICE… | expire | version",
+             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | await SERVICE… | expire | version",
             words.join(" ")
         ))),
     }

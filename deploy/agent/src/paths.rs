@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cairn_closure::{HostName as FleetName, InstanceId, ServiceName, UnitName, layout};
+use cairn_closure::{EtcPath, HostName as FleetName, InstanceId, ServiceName, SysctlName, UnitName, layout};
 use cairn_formats::StorePath;
 use cairn_protocol::ActivationId;
 
@@ -160,6 +160,45 @@ impl Paths {
     /// Where the store keeps its named roots.
     pub fn named_root(&self, name: &str) -> PathBuf {
         self.at("/nix/var/nix/gcroots/cairn").join(name)
+    }
+
+    /// Something below `/etc`.
+    pub fn etc(&self, path: &str) -> PathBuf {
+        self.at("/etc").join(path)
+    }
+
+    /// The files that `/etc` links to, one folder for each set of them.
+    pub fn etc_trees(&self) -> PathBuf {
+        self.at(layout::ETC_DIR)
+    }
+
+    /// Leads to the set that counts.
+    pub fn etc_current(&self) -> PathBuf {
+        self.etc_trees().join(layout::CURRENT)
+    }
+
+    /// What was in the place of a file below `/etc` before it was ours, as somebody has agreed to.
+    pub fn adopted(&self, path: &EtcPath) -> PathBuf {
+        self.state_dir().join("adopted/etc").join(path.as_str())
+    }
+
+    /// Which links below `/etc` may be ours.
+    pub fn etc_record(&self) -> PathBuf {
+        self.state_dir().join("etc.json")
+    }
+
+    /// Which users of the host may be ours.
+    pub fn people_record(&self) -> PathBuf {
+        self.state_dir().join("users.json")
+    }
+
+    /// What kernel settings were before us; they last as long as this boot.
+    pub fn sysctl_record(&self) -> PathBuf {
+        self.run_dir().join("sysctl.json")
+    }
+
+    pub fn sysctl(&self, name: &SysctlName) -> PathBuf {
+        self.at("/proc/sys").join(name.as_str().replace('.', "/"))
     }
 
     pub fn boot_id(&self) -> PathBuf {

@@ -24,7 +24,8 @@ const PYTHON: [&str; 2] = ["usr/local/lib", "usr/lib"];
 #[derive(Debug, Clone)]
 pub struct Contents {
     pub manifest: Manifest,
-    /// A unit's name without its instance, or `SERVICE/FILE` → text.
+    /// A unit's name without its instance, `SERVICE/FILE`, or of the host itself `etc/PATH`, `sysctl`,
+    /// `users/NAME` → text.
     pub files: BTreeMap<String, String>,
     /// Image → its packages.
     pub packages: BTreeMap<String, Packages>,
@@ -123,6 +124,13 @@ impl Reader<'_> {
         for unit in manifest.units.keys() {
             files.extend(texts.files.get(&format!("units/{unit}")).map(|text| (unit.to_string(), text.clone())));
         }
+        for unit in manifest.system.units.keys() {
+            files.extend(texts.files.get(&format!("units/{unit}")).map(|text| (unit.to_string(), text.clone())));
+        }
+        for path in manifest.system.etc.keys() {
+            files.extend(texts.files.get(&format!("etc/{path}")).map(|text| (format!("etc/{path}"), text.clone())));
+        }
+        files.extend(manifest.system.texts());
         Ok(Side { contents: Contents { manifest, files, packages: BTreeMap::new() }, trees })
     }
 

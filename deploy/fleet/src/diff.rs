@@ -15,9 +15,11 @@ const CONTEXT: usize = 3;
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Difference {
     pub services: Vec<Service>,
+    /// What changes of the host itself: `/etc/…`, `sysctl …`, `user …`, `mount …`, `unit …`.
+    pub system: Vec<(String, Change)>,
     pub packages: Vec<Package>,
     pub secrets: Vec<Secret>,
-    /// Units and configuration files.
+    /// Units and configuration files, and files below `/etc`.
     pub files: Vec<File>,
 }
 
@@ -60,6 +62,7 @@ impl Difference {
     pub fn between(old: Option<&Contents>, new: &Contents) -> Self {
         Self {
             services: services(old, new),
+            system: new.manifest.system_changes_from(old.map(|old| &old.manifest)),
             packages: packages(old, new),
             secrets: secrets(old, new),
             files: files(old, new),
@@ -67,7 +70,11 @@ impl Difference {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.packages.is_empty() && self.secrets.is_empty() && self.files.is_empty()
+        self.services.is_empty()
+            && self.system.is_empty()
+            && self.packages.is_empty()
+            && self.secrets.is_empty()
+            && self.files.is_empty()
     }
 }
 

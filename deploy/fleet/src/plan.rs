@@ -19,6 +19,8 @@ pub struct Plan {
     /// The generation that is live.
     pub current: Option<u64>,
     pub services: Vec<(String, Change)>,
+    /// What changes of the host itself: `/etc/…`, `sysctl …`, `user …`, `mount …`, `unit …`.
+    pub system: Vec<(String, Change)>,
     /// Store paths that the host lacks, and their size before compression.
     pub missing_paths: usize,
     pub missing_bytes: u64,
@@ -62,6 +64,7 @@ impl Plan {
             closure: closure.clone(),
             current: hello.current.as_ref().map(|g| g.number),
             services: changes(&wanted, live, hello.current.is_some()),
+            system: system_changes(&wanted, live, hello.current.is_some()),
             missing_paths,
             missing_bytes,
         })
@@ -74,6 +77,12 @@ fn changes(wanted: &Manifest, live: Option<&Manifest>, something_is_live: bool) 
     let change =
         |(name, change): (&ServiceName, Change)| (name.to_string(), if unknown { Change::Unknown } else { change });
     wanted.changes_from(live).into_iter().map(change).collect()
+}
+
+fn system_changes(wanted: &Manifest, live: Option<&Manifest>, something_is_live: bool) -> Vec<(String, Change)> {
+    let unknown = something_is_live && live.is_none();
+    let all = wanted.system_changes_from(live).into_iter();
+    all.map(|(what, change)| (what, if unknown { Change::Unknown } else { change })).collect()
 }
 
 /// Reads `closure.json` of a host closure.

@@ -36,6 +36,8 @@ pub struct Reached {
     pub target: Target,
     /// The address at which the host's services answer.
     pub address: String,
+    /// Where sshd listens if it does not yet at the target's port.
+    pub port_before: Option<u16>,
 }
 
 impl Fleet<'_> {
@@ -47,7 +49,7 @@ impl Fleet<'_> {
             target.port = ssh.port;
             target.identity = ssh.identity.as_ref().map(PathBuf::from);
             target.host_key = ssh.host_key.as_deref().map(HostKey::parse).transpose()?;
-            return Ok(Reached { target, address: ssh.address.clone() });
+            return Ok(Reached { target, address: ssh.address.clone(), port_before: ssh.port_before });
         }
         if host.definition.machine.is_none() {
             return Err(FleetError::Pulls { host: host.name.clone() });
@@ -67,17 +69,31 @@ impl Fleet<'_> {
         target.port = Some(machine.ssh_port);
         target.identity = Some(machine.identity.clone());
         target.host_key = Some(HostKey::parse(&machine.host_key)?);
-        Ok(Reached { target, address })
+        Ok(Reached { target, address, port_before: None })
     }
 
-    /// A session with the host's agent, which is brought along if need be.
+    /// A session with the host's agent, which is brought along if need be. While sshd is about to move,
+    /// it is looked for at both ports.
     pub fn connect(&self, host: &Host, reached: &Reached, agent: &StorePath) -> Result<Session, FleetError> {
+        let session = self.connect_to(host, &reached.target, agent);
+        match (session, reached.port_before) {
+            (Err(FleetError::Transport(TransportError::Ssh { .. })), Some(port)) => {
+                let mut target = reached.target.clone();
+                target.port = Some(port);
+                self.connect_to(host, &target, agent)
+            }
+            (session, _) => session,
+        }
+    }
+
+    /// As `connect`, where the definition says that the host is, and nowhere else.
+    pub fn connect_to(&self, host: &Host, target: &Target, agent: &StorePath) -> Result<Session, FleetError> {
         let agent = Agent {
             store_path: agent.clone(),
             file: self.store.physical(agent).join(cairn_closure::layout::AGENT_PROGRAM),
             platform: host.definition.platform,
         };
-        Ok(Session::open(&reached.target, &agent, &self.options)?)
+        Ok(Session::open(target, &agent, &self.options)?)
     }
 
     /// What the host runs. A host that cannot be asked gets an entry that says why.

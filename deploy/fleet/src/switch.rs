@@ -198,7 +198,8 @@ impl Fleet<'_> {
         if let SwitchEnd::Ended(outcome) = end {
             return Ok(outcome);
         }
-        let mut fresh = self.connect(host, reached, agent)?;
+        // A host that is still where it was before cannot be confirmed.
+        let mut fresh = self.connect_to(host, &reached.target, agent)?;
         let confirm = Request::Confirm { id, operator: self.operator.clone() };
         match self.ask(host, &mut fresh, &confirm, &mut seen, listener)? {
             (_, SwitchEnd::Ended(outcome)) => Ok(outcome),

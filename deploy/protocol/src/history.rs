@@ -14,7 +14,7 @@ pub struct Source {
     pub clean: bool,
 }
 
-/// What became of the services, by name. Those that went on as they were are not named.
+/// What became of the services, by name, and of the host itself (`/etc/…`, `user …`). Those that went on as they were are not named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -99,6 +99,7 @@ pub struct Condition {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Drift {
+    /// Or what of the host itself: `/etc/…`, `sysctl …`, `user …`.
     pub unit: String,
     pub problem: String,
 }

@@ -13,6 +13,7 @@ use crate::host::HostDefinition;
 use crate::lock::Lock;
 use crate::project::{Host, Image};
 use crate::step::{Step, placeholder};
+use crate::system;
 
 /// Programs of ours that go to hosts.
 #[derive(Debug, Clone)]
@@ -84,6 +85,7 @@ pub fn host(host: &Host, materials: &Materials) -> Result<Planned, DefinitionErr
         platform,
         agent: StoreDir(placeholder("agent")),
         services,
+        system: system::plan(&host.name, &host.definition, &host.sources)?,
     });
     let target = graph.run(&format!("{}-host", host.name), Step::Host { spec }, inputs);
     Ok(Planned { graph, target })

@@ -26,7 +26,6 @@ pub fn perform<H: Host>(phase: Phase, plan: &Plan, host: &mut H) -> Result<()> {
 
 fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     host.ensure_users(plan)?;
-    host.ensure_state(plan)?;
     host.place_secrets(plan)?;
     for (service, instance) in &plan.new_instances {
         if let Some(spec) = plan.new.services.get(service) {
@@ -43,11 +42,29 @@ fn stage<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     // what the old closure's units say, and they would be stopped with the wrong signal.
     let old: Vec<UnitName> = [plan.retired.clone(), plan.retired_sockets.clone(), plan.retired_jobs.clone()].concat();
     host.link(Side::Old, &old)?;
+    host.link_system(plan, Side::New)?;
     host.reload()?;
     host.expect_loaded(&new)
 }
 
+type Part<H> = fn(&mut H, &Plan, Side) -> Result<()>;
+
+/// The host itself, which services rely on: all of it, in an order in which each finds what it needs.
+fn settle<H: Host>(plan: &Plan, side: Side, host: &mut H, faults: &mut Faults) -> Result<()> {
+    let parts: [Part<H>; 5] = [H::ensure_people, H::set_kernel, H::place_etc, H::start_system, H::tell_system];
+    for part in parts {
+        match (part(host, plan, side), side) {
+            (Err(fault), Side::New) => return Err(fault),
+            (done, _) => faults.note(done),
+        }
+    }
+    Ok(())
+}
+
 fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
+    settle(plan, Side::New, host, &mut Faults::default())?;
+    // Which may lie on what is mounted now.
+    host.ensure_state(plan)?;
     host.start(&plan.new_sockets)?;
     clear_the_place(plan, host)?;
     end_stale_readers(plan, host)?;
@@ -177,6 +194,9 @@ fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     let mut faults = Faults::default();
     // The process may have died while they ran.
     faults.note(host.let_checks_through(plan, false));
+    faults.note(host.link_system(plan, Side::Old));
+    faults.note(host.reload());
+    settle(plan, Side::Old, host, &mut faults)?;
     for (service, old) in plan.reloads.iter().flat_map(|service| plan.old.iter().map(move |old| (service, old))) {
         faults.note(host.place_live(old, service));
         faults.note(host.tell_to_reload(old, service));
@@ -242,8 +262,10 @@ fn leave_only<H: Host>(keep: Option<&Manifest>, host: &mut H, faults: &mut Fault
         Ok(strays) => faults.note(host.stop(&strays)),
         Err(fault) => faults.note(Err(fault)),
     }
+    faults.note(host.sweep_system(keep));
     faults.note(host.unlink_all());
     faults.note(host.reload());
+    faults.note(host.sweep_people(keep));
     faults.note(host.sweep_directories(keep));
     faults.note(host.sweep_secrets(keep));
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cairn_closure::{InstanceId, Kind, Manifest, Service, ServiceName, UnitName, User, layout};
+use cairn_closure::{InstanceId, Kind, Manifest, Service, ServiceName, System, UnitName, User, layout};
 use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, Goal, ServiceState, Step};
 use cairn_store::{Profile, Store};
@@ -18,7 +18,7 @@ use crate::drain::{self, Listener};
 use crate::error::{AgentError, Fault, Result, file};
 use crate::health::{self, wait};
 use crate::paths::Paths;
-use crate::{files, generations, maintenance, secrets, services, systemd};
+use crate::{files, generations, maintenance, secrets, services, system, systemd};
 
 /// Between two looks for the confirmation.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
@@ -152,7 +152,7 @@ impl Host for RealHost<'_> {
         for entry in entries.flatten() {
             let ours = entry.file_name().to_str().is_some_and(|n| UnitName::parse(n).is_ok());
             let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            if ours && link {
+            if (ours && link) || system::units::is_ours(&entry.path()) {
                 files::remove(&entry.path())?;
             }
         }
@@ -291,6 +291,55 @@ impl Host for RealHost<'_> {
         Ok(())
     }
 
+    fn link_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        if let Some(closure) = self.closure(side) {
+            system::units::link(self.paths, closure, &here, &there)?;
+        }
+        match (side, self.closure(Side::Old)) {
+            (Side::New, Some(old)) => system::units::link_retiring(self.paths, old, &there, &here),
+            _ => Ok(()),
+        }
+    }
+
+    fn ensure_people(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, _] = sides(plan, side);
+        // People and links outlive a power loss, unlike all else of a trial.
+        if side == Side::New && !here.is_empty() {
+            crate::generator::install_for_trial(self.paths, &plan.new.agent)?;
+        }
+        system::people::ensure(self.paths, &here)
+    }
+
+    fn set_kernel(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        system::kernel::apply(self.paths, &sides(plan, side)[0])
+    }
+
+    fn place_etc(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        system::etc::place(self.paths, self.closure(side), &sides(plan, side)[0])
+    }
+
+    fn start_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        system::units::start(&here, &there, side == Side::Old)
+    }
+
+    fn tell_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        let (reload, restart) = here.listeners(&there);
+        let mut say = |text| self.journal.note(ActivationEvent::Note { text });
+        system::units::tell(&reload, &restart, side == Side::Old, &mut say)
+    }
+
+    fn sweep_system(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        system::units::sweep(self.paths, &of(keep))
+    }
+
+    fn sweep_people(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        system::people::sweep(self.paths, &of(keep))?;
+        system::etc::sweep(self.paths)
+    }
+
     fn await_confirmation(&mut self) -> Result<()> {
         let seconds = self.record.request.confirm_within;
         if seconds == 0 {
@@ -338,6 +387,19 @@ impl Host for RealHost<'_> {
 
     fn forget_uncommitted(&mut self) -> Result<()> {
         generations::forget_uncommitted(self.store, &self.record)
+    }
+}
+
+fn of(manifest: Option<&Manifest>) -> System {
+    manifest.map(|manifest| manifest.system.clone()).unwrap_or_default()
+}
+
+/// The host itself as this side has it, and as the other one does.
+fn sides(plan: &Plan, side: Side) -> [System; 2] {
+    let [new, old] = [of(Some(&plan.new)), of(plan.old.as_ref())];
+    match side {
+        Side::New => [new, old],
+        Side::Old => [old, new],
     }
 }
 

@@ -75,6 +75,23 @@ pub trait Host {
     /// Waits until the units' listen backlogs are empty, for a bounded time.
     fn drain(&mut self, plan: &Plan, side: Side, units: &[UnitName]) -> Result<()>;
 
+    /// Links mounts and plain units of one side that are otherwise on the other one; for the new side
+    /// also those of the old one that go.
+    fn link_system(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    /// Makes people who are missing, and the others as this side has them.
+    fn ensure_people(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    fn set_kernel(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    /// Moves `/etc` to the files of this side: the rename, and the names that come and go with it.
+    fn place_etc(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    /// Brings up mounts and plain units that this side has otherwise than the other one.
+    fn start_system(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    /// Tells units of the host of files that are others now.
+    fn tell_system(&mut self, plan: &Plan, side: Side) -> Result<()>;
+    /// Stops mounts and plain units of all closures but this one.
+    fn sweep_system(&mut self, keep: Option<&Manifest>) -> Result<()>;
+    /// Removes people of all closures but this one, and files that nothing leads to.
+    fn sweep_people(&mut self, keep: Option<&Manifest>) -> Result<()>;
+
     fn await_confirmation(&mut self) -> Result<()>;
     /// The rename that makes the new closure the host's generation.
     fn commit(&mut self) -> Result<()>;

@@ -136,6 +136,13 @@ fn changes(paths: &Paths, live: Option<&StorePath>, new: &Manifest) -> Changes {
         };
         list.push(name.to_string());
     }
+    for (what, change) in new.system_changes_from(old.as_ref()) {
+        match change {
+            Change::New => changes.new.push(what),
+            Change::Removed => changes.removed.push(what),
+            _ => changes.replaced.push(what),
+        }
+    }
     changes
 }
 

@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use cairn_closure::{HostSpec, InstanceId, Manifest, ServiceName, StoreDir, UnitName, User, render};
-use cairn_formats::StorePath;
+use cairn_closure::{
+    EtcPath, HostSpec, HostUnit, InstanceId, Manifest, ServiceName, StoreDir, SysctlName, System, UnitName, User,
+    UserName, render,
+};
+use cairn_formats::{Sha256, StorePath};
 use cairn_protocol::{ActivationId, ActivationRequest, Goal};
 use proptest::prelude::*;
 use serde_json::json;
@@ -52,6 +55,14 @@ struct World {
     /// The files that an instance may read again, and those that each process has read.
     live: BTreeMap<(ServiceName, InstanceId), StoreDir>,
     read: BTreeMap<UnitName, StoreDir>,
+    /// The host itself; what its sshd, which every file is told to, has read; mounts and plain units
+    /// that are up, and those that are linked, with their texts.
+    etc: BTreeMap<EtcPath, Sha256>,
+    read_by_sshd: BTreeMap<EtcPath, Sha256>,
+    kernel: BTreeMap<SysctlName, String>,
+    people: BTreeSet<UserName>,
+    plain: BTreeMap<HostUnit, Sha256>,
+    linked_plain: BTreeMap<HostUnit, Sha256>,
     boots: u32,
     /// Operations until the next accident, and the accidents that are left.
     accidents: Vec<(u32, Accident)>,
@@ -105,7 +116,14 @@ impl World {
         self.directories.clear();
         self.live.clear();
         self.read.clear();
+        self.linked_plain.clear();
         let manifest = self.manifest(self.current_generation).cloned();
+        let system = system_of(manifest.as_ref());
+        self.kernel = system.sysctl.clone();
+        self.people = system.users.keys().cloned().collect();
+        self.etc = files_of(&system);
+        self.read_by_sshd = self.etc.clone();
+        self.plain = lasting_of(&system);
         for (name, service) in manifest.iter().flat_map(|manifest| &manifest.services) {
             self.directories.insert((name.clone(), service.instance.clone()));
             self.running.extend(instances(service));
@@ -156,6 +174,13 @@ impl World {
     /// The host runs the current generation, all of it and nothing else.
     fn expect_whole(&self) {
         let manifest = self.manifest(self.current_generation);
+        let system = system_of(manifest);
+        assert_eq!(self.etc, files_of(&system), "files below /etc");
+        assert_eq!(self.read_by_sshd, self.etc, "what sshd has read");
+        assert_eq!(self.kernel, system.sysctl, "kernel settings");
+        assert_eq!(self.people, system.users.keys().cloned().collect(), "people");
+        assert_eq!(self.plain, lasting_of(&system), "mounts and plain units");
+        assert_eq!(self.linked_plain, BTreeMap::new(), "plain units in the runtime directory");
         let services = || manifest.iter().flat_map(|manifest| &manifest.services);
         let running: BTreeSet<UnitName> = services().flat_map(|(_, s)| instances(s)).collect();
         assert_eq!(self.running, running, "running units");
@@ -181,6 +206,31 @@ impl World {
 fn instances(service: &cairn_closure::Service) -> impl Iterator<Item = UnitName> {
     let replicas = service.replicas.iter().map(|replica| replica.unit.clone());
     replicas.chain(service.sockets.iter().map(|socket| socket.unit.clone()))
+}
+
+fn system_of(manifest: Option<&Manifest>) -> System {
+    manifest.map(|manifest| manifest.system.clone()).unwrap_or_default()
+}
+
+fn files_of(system: &System) -> BTreeMap<EtcPath, Sha256> {
+    system.etc.iter().map(|(path, file)| (path.clone(), file.hash)).collect()
+}
+
+fn lasting_of(system: &System) -> BTreeMap<HostUnit, Sha256> {
+    system.units.iter().filter(|(_, unit)| unit.start).map(|(name, unit)| (name.clone(), unit.hash)).collect()
+}
+
+fn sides(plan: &Plan, side: Side) -> [System; 2] {
+    let [new, old] = [system_of(Some(&plan.new)), system_of(plan.old.as_ref())];
+    match side {
+        Side::New => [new, old],
+        Side::Old => [old, new],
+    }
+}
+
+fn differing(here: &System, there: &System) -> BTreeMap<HostUnit, Sha256> {
+    let differs = |name: &HostUnit, hash: &Sha256| there.units.get(name).is_none_or(|unit| unit.hash != *hash);
+    here.units.iter().map(|(name, unit)| (name.clone(), unit.hash)).filter(|(name, hash)| differs(name, hash)).collect()
 }
 
 /// The host as one activation sees it.
@@ -265,8 +315,86 @@ impl Host for ModelHost<'_> {
         Ok(())
     }
 
+    fn link_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        self.world.act(|world| {
+            world.linked_plain.extend(differing(&here, &there));
+            if side == Side::New {
+                let retiring = there.units.iter().filter(|(name, _)| !here.units.contains_key(*name));
+                world.linked_plain.extend(retiring.map(|(name, unit)| (name.clone(), unit.hash)));
+            }
+            Ok(())
+        })
+    }
+
+    fn ensure_people(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, _] = sides(plan, side);
+        self.world.act(|world| {
+            world.people.extend(here.users.keys().cloned());
+            Ok(())
+        })
+    }
+
+    fn set_kernel(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, _] = sides(plan, side);
+        self.world.act(|world| {
+            world.kernel = here.sysctl;
+            Ok(())
+        })
+    }
+
+    fn place_etc(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, _] = sides(plan, side);
+        self.world.act(|world| {
+            world.etc = files_of(&here);
+            Ok(())
+        })
+    }
+
+    fn start_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        for (name, _) in differing(&here, &there).into_iter().filter(|(name, _)| here.units[name].start) {
+            self.world.act(|world| {
+                let emitted = system_of(world.manifest(world.current_generation));
+                let emitted = emitted.units.get(&name).map(|unit| unit.hash);
+                let text = world.linked_plain.get(&name).copied().or(emitted);
+                world.plain.insert(name.clone(), text.expect("a text that systemd knows"));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn tell_system(&mut self, plan: &Plan, side: Side) -> Result<()> {
+        let [here, there] = sides(plan, side);
+        let (reload, _) = here.listeners(&there);
+        self.world.act(|world| {
+            if !reload.is_empty() {
+                world.read_by_sshd = world.etc.clone();
+            }
+            Ok(())
+        })
+    }
+
+    fn sweep_system(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        let kept = system_of(keep);
+        self.world.act(|world| {
+            world.plain.retain(|name, _| kept.units.contains_key(name));
+            Ok(())
+        })
+    }
+
+    fn sweep_people(&mut self, keep: Option<&Manifest>) -> Result<()> {
+        let kept = system_of(keep);
+        self.world.act(|world| {
+            world.people.retain(|name| kept.users.contains_key(name));
+            Ok(())
+        })
+    }
+
     fn unlink_all(&mut self) -> Result<()> {
         self.world.act(|world| {
+            world.linked_plain.clear();
             world.linked.clear();
             Ok(())
         })
@@ -523,18 +651,38 @@ fn closures() -> Vec<(StorePath, Manifest)> {
         json!({}),
     ]
     .into_iter()
+    .zip(systems())
     .enumerate()
-    .map(|(index, services)| {
+    .map(|(index, (services, system))| {
         let spec: HostSpec = serde_json::from_value(json!({
             "version": 1, "name": "model", "platform": "linux/amd64",
             "agent": "/nix/store/0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent",
-            "services": services
+            "services": services, "system": system
         }))
         .unwrap();
         let path = StorePath::parse(&format!("{index}mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host"));
         (path.unwrap(), render(&spec).unwrap().manifest)
     })
     .collect()
+}
+
+/// Beside them, the host itself: files that come, change and go, as all else of it.
+fn systems() -> [serde_json::Value; 5] {
+    let file = |text: &str| json!({"text": text, "mode": 0o644, "reload": ["ssh.service"]});
+    let alice = |shell: &str| json!({"uid": 2001, "shell": shell});
+    let mount = |options: &str| json!({"what": "tmpfs", "type": "tmpfs", "options": [options]});
+    let timer = |text: &str| json!({"text": text, "start": true});
+    [
+        json!({}),
+        json!({"etc": {"ssh/a.conf": file("one"), "motd": file("one")}, "sysctl": {"a.b": "1"},
+               "users": {"alice": alice("/bin/sh")}, "mounts": {"/srv/data": mount("ro")},
+               "units": {"x.timer": timer("one"), "x.service": {"text": "one", "start": false}}}),
+        json!({"etc": {"ssh/a.conf": file("two")}, "sysctl": {"a.b": "2", "a.c": "1"},
+               "users": {"alice": alice("/bin/bash"), "bob": {"uid": 2002, "shell": "/bin/sh"}},
+               "mounts": {"/srv/data": mount("rw")}, "units": {"x.timer": timer("two")}}),
+        json!({"etc": {"motd": file("two")}, "users": {"bob": {"uid": 2002, "shell": "/bin/sh"}}}),
+        json!({"etc": {"ssh/a.conf": file("one")}, "sysctl": {"a.c": "3"}}),
+    ]
 }
 
 /// In memory where there is such a place: every phase syncs its record.
@@ -559,7 +707,7 @@ proptest! {
     #[test]
     fn every_course_ends_with_one_whole_generation(
         courses in prop::collection::vec(
-            (0..5_usize, any::<bool>(), prop::collection::vec((0..60_u32, accident()), 0..4)),
+            (0..5_usize, any::<bool>(), prop::collection::vec((0..80_u32, accident()), 0..4)),
             1..6,
         )
     ) {
@@ -597,12 +745,13 @@ proptest! {
 fn a_first_activation_that_fails_leaves_nothing() {
     let root = scratch();
     let paths = Paths::new(root.path());
-    for at in 0..70 {
+    for at in 0..90 {
         let mut world = World { closures: closures(), accidents: vec![(at, Accident::Fails)], ..World::default() };
-        let record = activate(&mut world, &paths, at, 0, Goal::Switch);
+        let record = activate(&mut world, &paths, at, 1, Goal::Switch);
         if record.phase == Phase::Reverted {
             assert_eq!(world.generations, BTreeMap::new(), "at {at}");
             assert_eq!(world.running, BTreeSet::new(), "at {at}");
+            assert!(world.etc.is_empty() && world.people.is_empty() && world.plain.is_empty(), "at {at}");
             world.expect_whole();
         }
     }

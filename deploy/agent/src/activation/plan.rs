@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cairn_closure::{InstanceId, Kind, Manifest, Replace, Service, ServiceName, UnitName};
+use cairn_closure::{InstanceId, Kind, Manifest, Replace, Service, ServiceName, System, UnitName};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -61,7 +61,7 @@ pub struct Flip {
 
 impl Plan {
     pub fn between(old: Option<Manifest>, new: Manifest) -> Self {
-        let empty = Manifest { services: [].into(), order: Vec::new(), ..new.clone() };
+        let empty = Manifest { services: [].into(), order: Vec::new(), system: System::default(), ..new.clone() };
         let before = old.as_ref().unwrap_or(&empty);
         let starts = new
             .order

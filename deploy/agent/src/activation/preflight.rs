@@ -11,9 +11,9 @@ use nix::sys::statvfs::statvfs;
 use super::plan::Plan;
 use crate::error::{AgentError, Fault, Result, file};
 use crate::paths::Paths;
-use crate::secrets;
 use crate::services::users;
 use crate::systemd::{self, UnitState};
+use crate::{secrets, system};
 
 /// Debian 11 has 247; below it `ProtectProc=` and others do not exist.
 const OLDEST_SYSTEMD: u32 = 247;
@@ -53,6 +53,8 @@ pub fn check(paths: &Paths, plan: &Plan) -> Result<()> {
     for (name, service) in &plan.new.services {
         root_file_system(paths, name, service)?;
     }
+    let old = plan.old.as_ref().map(|old| old.system.clone()).unwrap_or_default();
+    system::check(paths, &old, &plan.new.system)?;
     users::check(&plan.new)?;
     secrets::check(paths, &plan.new)?;
     address_in_use(plan)

@@ -12,14 +12,17 @@ use cairn_protocol::{Condition, Disk};
 use nix::sys::statvfs::statvfs;
 
 use crate::error::{Result, file};
-use crate::maintenance;
 use crate::paths::Paths;
+use crate::{maintenance, system};
 
 /// `busy`: an activation is under way, so that units of two generations run.
 pub fn of(paths: &Paths, live: Option<(&StorePath, &Manifest)>, busy: bool) -> Result<Condition> {
     let mut condition = Condition { reboot: reboot(paths), disks: disks(paths)?, ..Condition::default() };
     if let Some((closure, manifest)) = live {
         condition.drift = drift::of(paths, closure, manifest, busy)?;
+        if !busy {
+            condition.drift.extend(system::drift(paths, closure, &manifest.system)?);
+        }
         condition.maintenance = maintenance::list(paths, manifest)?;
         condition.maintenance.retain(|service| service.on);
     }

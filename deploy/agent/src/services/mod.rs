@@ -26,7 +26,7 @@ pub fn make_directory(paths: &Paths, service: &ServiceName, instance: &InstanceI
     chown(&own, Some(user.uid), Some(user.gid)).map_err(file("cannot give away", &own))
 }
 
-fn directory(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn directory(path: &Path, mode: u32) -> Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
             return Err(file("cannot make the directory", path)(e));

@@ -2,7 +2,7 @@
 
 use cairn_fleet::{Change, Difference, Needs};
 
-use super::hosts::change as words_of;
+use super::hosts::{change as words_of, system as system_of};
 use super::{size, table};
 
 /// What becomes of the services.
@@ -19,6 +19,7 @@ pub fn services(difference: &Difference) -> String {
         let comma = if replicas.is_empty() { "" } else { ", " };
         text.push_str(&format!("  {sign} {}: {words}{comma}{replicas}\n", service.service));
     }
+    text.push_str(&system_of(&difference.system));
     text
 }
 
@@ -75,6 +76,7 @@ mod tests {
                 Service { service: "api".to_owned(), change: Change::ReplaceBeside, replicas: [2, 3] },
                 Service { service: "redis".to_owned(), change: Change::Unchanged, replicas: [1, 2] },
             ],
+            system: vec![("/etc/motd".to_owned(), Change::Replaced)],
             packages: vec![Package {
                 image: "api".to_owned(),
                 origin: Origin::Debian,
@@ -87,7 +89,7 @@ mod tests {
         };
         assert_eq!(
             services(&difference),
-            "  ~ api: replaced beside the old one, nothing dropped, 2 → 3 replicas\n    redis: goes on, 1 → 2 replicas\n"
+            "  ~ api: replaced beside the old one, nothing dropped, 2 → 3 replicas\n    redis: goes on, 1 → 2 replicas\n  ~ /etc/motd: changed\n"
         );
         assert_eq!(
             contents(&difference),

@@ -131,11 +131,24 @@ pub fn plan(plan: &Plan) -> String {
         let (sign, words) = self::change(*change);
         text.push_str(&format!("  {sign} {service}: {words}\n"));
     }
+    text.push_str(&system(&plan.system));
     if plan.missing_paths > 0 {
         let paths = plan.missing_paths;
         text.push_str(&format!("  {paths} store paths to bring up to date, {} unpacked\n", size(plan.missing_bytes)));
     }
     text
+}
+
+/// What changes of the host itself.
+pub fn system(changes: &[(String, Change)]) -> String {
+    let line = |(what, change): &(String, Change)| {
+        let (sign, words) = match change {
+            Change::Replaced => ('~', "changed"),
+            other => self::change(*other),
+        };
+        format!("  {sign} {what}: {words}\n")
+    };
+    changes.iter().map(line).collect()
 }
 
 /// A sign, and words.
