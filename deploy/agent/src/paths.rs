@@ -82,6 +82,31 @@ impl Paths {
         self.at("/nix/var/cairn")
     }
 
+    /// What the host was before we came.
+    pub fn host_record(&self) -> PathBuf {
+        self.state_dir().join("host.json")
+    }
+
+    /// Whether a store was made here; to open one makes it.
+    pub fn has_store(&self) -> bool {
+        self.at("/nix/var/nix/db/db.sqlite").exists()
+    }
+
+    /// Copies of files that generations may replace: that of `/etc/X` at `adopted/etc/X`.
+    pub fn adopted(&self) -> PathBuf {
+        self.state_dir().join("adopted")
+    }
+
+    /// What is known of those files.
+    pub fn adopted_files(&self) -> PathBuf {
+        self.adopted().join("files.json")
+    }
+
+    /// Units of the host in whose place generations come.
+    pub fn adopted_units(&self) -> PathBuf {
+        self.adopted().join("units.json")
+    }
+
     /// A service's state folders.
     pub fn state_of(&self, service: &ServiceName) -> PathBuf {
         self.at(layout::STATE_DIR).join(service.as_str())

@@ -52,9 +52,26 @@ struct World {
     /// The files that an instance may read again, and those that each process has read.
     live: BTreeMap<(ServiceName, InstanceId), StoreDir>,
     read: BTreeMap<UnitName, StoreDir>,
+    neighbour: Neighbour,
     boots: u32,
     /// Operations until the next accident, and the accidents that are left.
     accidents: Vec<(u32, Accident)>,
+}
+
+/// A unit of the host in whose place generations come, once it is adopted.
+#[derive(Default)]
+struct Neighbour {
+    adopted: bool,
+    stopped: bool,
+    /// It ran when it was replaced.
+    ran: bool,
+    from: Option<u64>,
+}
+
+impl Neighbour {
+    fn is_replaced_by(&self, generation: Option<u64>) -> bool {
+        self.from.is_some_and(|from| generation.is_some_and(|generation| generation >= from))
+    }
 }
 
 impl World {
@@ -105,6 +122,8 @@ impl World {
         self.directories.clear();
         self.live.clear();
         self.read.clear();
+        // Masked by the generator, or started as ever.
+        self.neighbour.stopped = self.neighbour.is_replaced_by(self.current_generation);
         let manifest = self.manifest(self.current_generation).cloned();
         for (name, service) in manifest.iter().flat_map(|manifest| &manifest.services) {
             self.directories.insert((name.clone(), service.instance.clone()));
@@ -160,6 +179,8 @@ impl World {
         let running: BTreeSet<UnitName> = services().flat_map(|(_, s)| instances(s)).collect();
         assert_eq!(self.running, running, "running units");
         assert_eq!(self.linked, BTreeSet::new(), "units in the runtime directory");
+        let replaced = self.neighbour.is_replaced_by(self.current_generation);
+        assert_eq!(self.neighbour.stopped, replaced, "the unit of the host");
         let traffic: BTreeMap<ServiceName, InstanceId> = services()
             .filter(|(_, service)| service.has_unix_sockets())
             .map(|(name, service)| (name.clone(), service.instance.clone()))
@@ -279,6 +300,36 @@ impl Host for ModelHost<'_> {
     fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()> {
         self.world.act(|world| {
             assert!(units.iter().all(|unit| world.linked.contains(unit)));
+            Ok(())
+        })
+    }
+
+    fn replace_adopted(&mut self) -> Result<()> {
+        let (number, claims) = (self.record.number(), self.record.request.goal.adds_a_generation());
+        self.world.act(|world| {
+            let unit = &mut world.neighbour;
+            if claims && unit.adopted && unit.from.is_none() {
+                unit.from = Some(number);
+            }
+            if unit.is_replaced_by(Some(number)) && !unit.stopped {
+                (unit.ran, unit.stopped) = (true, true);
+            }
+            Ok(())
+        })
+    }
+
+    fn give_back_adopted(&mut self, side: Side) -> Result<()> {
+        let (generation, last) = match side {
+            Side::New => (Some(self.record.number()), None),
+            Side::Old => (self.record.before.as_ref().map(|b| b.generation), Some(self.record.last_number)),
+        };
+        self.world.act(|world| {
+            let unit = &mut world.neighbour;
+            if !unit.is_replaced_by(generation) {
+                unit.stopped &= !unit.ran;
+                unit.ran = false;
+                unit.from = unit.from.filter(|from| last.is_none_or(|last| *from <= last));
+            }
             Ok(())
         })
     }
@@ -557,7 +608,8 @@ proptest! {
         courses in prop::collection::vec(
             (0..5_usize, any::<bool>(), prop::collection::vec((0..60_u32, accident()), 0..4)),
             1..6,
-        )
+        ),
+        adopted in 0..5_u32,
     ) {
         let root = scratch();
         let paths = Paths::new(root.path());
@@ -570,6 +622,7 @@ proptest! {
                 _ => (closure, Goal::Switch),
             };
             world.accidents = accidents;
+            world.neighbour.adopted = number > adopted;
             let record = activate(&mut world, &paths, number, closure, goal);
             world.accidents.clear();
             match record.phase {

@@ -1,10 +1,13 @@
 //! One command a file. Each gives its exit code.
 
+pub mod adopt;
+pub mod bootstrap;
 pub mod build;
 pub mod certs;
 pub mod config;
 pub mod copy;
 pub mod diff;
+pub mod doctor;
 pub mod each;
 pub mod exec;
 pub mod gc;
@@ -25,4 +28,5 @@ pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod switch;
+pub mod uninstall;
 pub mod unlock;
