@@ -88,12 +88,16 @@ impl<'a> Bed<'a> {
     }
 }
 
+/// One service, which wants an address that systemd holds for it, and has state.
 fn definition(way: &str) -> String {
-    let service = "include = [\"../services/redis.toml\"]\n";
     format!(
-        "description = \"a host that was there before\"\nplatform = \"linux/amd64\"\n{service}{way}\n[services.redis.listen]\ntcp = [\"0.0.0.0:8080\"]\n"
+        "description = \"a host that was there before\"\nplatform = \"linux/amd64\"\n{way}\n\
+         [services.redis]\nimage = \"redis\"\nlisten = {{ tcp = [\"0.0.0.0:8080\"] }}\ndrain = \"2s\"\n\
+         command = [\"/usr/bin/busybox\", \"sh\", \"-c\", \"{PROGRAM}\"]\n"
     )
 }
+
+const PROGRAM: &str = "echo here; exec /usr/bin/busybox sleep 1000000";
 
 /// The lines that only one of them has.
 fn differences(before: &[String], after: &[String]) -> Vec<String> {
@@ -203,8 +207,8 @@ fn switched(bed: &Bed) {
     // One that fails gives its place back to the host's own.
     let file = bed.file();
     let good = fs::read_to_string(bed.project.path(&file)).expect("the definition");
-    let bad = format!("{good}\n[services.redis]\ncommand = [\"/usr/bin/busybox\", \"false\"]\n");
-    fs::write(bed.project.path(&file), bad).expect("a definition");
+    fs::write(bed.project.path(&file), good.replace("\"/usr/bin/busybox\", \"sh\"", "\"/usr/bin/none\", \"sh\""))
+        .expect("a definition");
     bed.deploy(&["switch", host, "--yes"]).fails(3, &["back on no generation"]);
     assert_eq!(state(), "loaded active ");
     fs::write(bed.project.path(&file), good).expect("a definition");
@@ -245,8 +249,11 @@ fn doctor(bed: &Bed) {
     }
     let shown = bed.deploy(&["doctor", host]).fails(1, &[]).stdout;
     assert!(shown.contains("why: ") && shown.contains("next: "), "{shown}");
-    // A bootstrap is refused as long as something is wrong, and puts the generator back then.
-    machine.ssh("rm /etc/systemd/system/cairn-foreign.service && ln -sfn /nix/var/nix/profiles/cairn/agent /etc/systemd/system-generators/cairn").ok();
+    bed.deploy(&["bootstrap", host, "--yes"]).fails(1, &["is not ready; nothing was changed"]);
+    // Two that are not ours to take away; the rest is left to the uninstallation.
+    let undo = "rm /etc/systemd/system/cairn-foreign.service \
+        && ln -sfn /nix/var/nix/profiles/cairn/agent /etc/systemd/system-generators/cairn";
+    machine.ssh(undo).ok();
 }
 
 fn given_back(bed: &Bed, before: &[String]) {

@@ -70,7 +70,7 @@ fn plan(paths: &Paths, delete_data: bool) -> Result<Uninstalled> {
     let mut plan = Uninstalled::default();
     let mut add = |kind: PartKind, name: String| plan.removed.push(Part { kind, name });
     let record = host_record::load(paths)?;
-    for unit in systemd::ours()? {
+    for unit in units(paths)? {
         add(PartKind::Unit, unit.to_string());
     }
     let told = |path: &PathBuf| told(paths, path);
@@ -133,6 +133,13 @@ fn told(paths: &Paths, path: &Path) -> String {
     Path::new("/").join(path.strip_prefix(paths.root()).unwrap_or(path)).display().to_string()
 }
 
+/// Units with a name of ours, but those that somebody else has put into a folder of the host.
+fn units(paths: &Paths) -> Result<Vec<UnitName>> {
+    let foreign = traces::foreign_units(paths);
+    let is_foreign = |unit: &UnitName| foreign.iter().any(|path| path.ends_with(unit.as_str()));
+    Ok(systemd::ours()?.into_iter().filter(|unit| !is_foreign(unit)).collect())
+}
+
 /// Why the store is not ours to take away.
 fn shared(paths: &Paths, record: &HostRecord) -> Option<String> {
     record.nix.clone().or_else(|| host_record::other_nix(paths))
@@ -141,7 +148,7 @@ fn shared(paths: &Paths, record: &HostRecord) -> Option<String> {
 /// Stops all that is ours; who sends traffic before who answers it. The units' own times for a stop
 /// let them finish their requests.
 fn stop(paths: &Paths) -> Result<()> {
-    let units = systemd::ours()?;
+    let units = units(paths)?;
     let of = |wanted: &dyn Fn(&UnitName) -> bool| units.iter().filter(|unit| wanted(unit)).cloned().collect::<Vec<_>>();
     // No new connection, and nothing that the clock or a target starts again.
     systemd::stop(&of(&|unit| unit.is_socket() || unit.as_str().ends_with(".timer")))?;

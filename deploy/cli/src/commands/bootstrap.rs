@@ -46,7 +46,7 @@ pub fn run(context: &Context, options: &BootstrapOptions) -> Result<u8> {
     };
     examined.findings.extend(faulty);
     let mut report = Report { host: host.name.clone(), examined, installed: false };
-    if display::count(&report.examined.findings, Level::Wrong) > 0 {
+    if report.examined.findings.iter().any(|finding| stands_in_the_way(&report.examined, finding)) {
         context.display.result(&report, || text(&report))?;
         eprintln!("error: {} is not ready; nothing was changed", host.name);
         return Ok(1);
@@ -67,6 +67,11 @@ pub fn run(context: &Context, options: &BootstrapOptions) -> Result<u8> {
         format!("{}: it is ready; `deploy switch {}` makes the first generation", host.name, host.name)
     })?;
     Ok(0)
+}
+
+/// The boot generator of a host that is ours is put back by the steps themselves.
+fn stands_in_the_way(examined: &Examined, finding: &Finding) -> bool {
+    finding.level == Level::Wrong && !(examined.ours && finding.check == "boot generator")
 }
 
 fn text(report: &Report) -> String {
