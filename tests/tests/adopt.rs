@@ -16,7 +16,7 @@ use serde_json::Value;
 const LISTING: &str = r"
 find /etc /var/lib /nix /run/cairn /run/systemd/system /run/systemd/transient /tmp /var/tmp /root -xdev \
     ! -path '/var/lib/systemd/random-seed' ! -path '/var/lib/private*' ! -path '*systemd-private-*' \
-    ! -path '/run/systemd/transient/session-*' ! -path '/run/systemd/transient/user-*' \
+    ! -path /run/systemd/transient ! -path '/run/systemd/transient/session-*' ! -path '/run/systemd/transient/user-*' \
     ! -path '/tmp/.*' ! -path '/etc/.pwd.lock' ! -path '/etc/passwd-' ! -path '/etc/group-' \
     ! -path '/etc/shadow-' ! -path '/etc/gshadow-' ! -path '/etc/subuid-' ! -path '/etc/subgid-' \
     ! -path '/var/lib/systemd/timers/*' ! -path '/var/lib/systemd/timesync*' ! -path '/var/lib/sudo*' \
