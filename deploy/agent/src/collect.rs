@@ -9,7 +9,7 @@ use cairn_store::{GcReport, Store};
 use crate::activation::{self, GLANCE, Holder, Lock, record, record::Record};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{generations, manifests, retention, secrets};
+use crate::{generations, install, manifests, retention, secrets};
 
 /// Records of ended activations that stay: the host's history.
 const KEPT_RECORDS: usize = 200;
@@ -68,6 +68,7 @@ pub fn after_commit(store: &Store, paths: &Paths, request: &ActivationRequest) {
     for id in ids.iter().skip(KEPT_RECORDS) {
         let _ = fs::remove_dir_all(paths.activation(id));
     }
+    let _ = install::forget_root(store);
     // Going back leaves every generation as it is.
     let Goal::Switch = request.goal else { return };
     let retention = request.retention.unwrap_or(Retention::DEFAULT);

@@ -17,19 +17,21 @@ use cairn_closure::{Manifest, StoreDir, System, layout};
 
 use crate::error::{Result, file};
 use crate::paths::Paths;
-use crate::{files, manifests, system};
+use crate::{adopted, files, manifests, system};
 
 const HOST_SERVICE: &str = "cairn-host.service";
 
-/// systemd gives three directories of different priority; ours is the normal one.
-pub fn run(normal: &Path, _early: &Path, _late: &Path) -> Result<()> {
-    emit(&Paths::host(), normal)
+/// systemd gives three directories of different priority; ours is the normal one, and that which
+/// goes before `/etc` for units of the host that are replaced.
+pub fn run(normal: &Path, early: &Path, _late: &Path) -> Result<()> {
+    emit(&Paths::host(), normal, early)
 }
 
-fn emit(paths: &Paths, normal: &Path) -> Result<()> {
-    let Some((_, closure)) = manifests::committed(paths)? else {
+fn emit(paths: &Paths, normal: &Path, early: &Path) -> Result<()> {
+    let Some((number, closure)) = manifests::committed(paths)? else {
         return host_service(paths, &System::default(), normal);
     };
+    adopted::units::mask(paths, number, early)?;
     let manifest = manifests::of(paths, &closure)?;
     let units = paths.store_path(&closure).join("units");
     for unit in manifest.all_units() {

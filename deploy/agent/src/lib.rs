@@ -4,27 +4,35 @@
 //! connects to the command on an operator's machine. [`receive`] takes in closures; everything
 //! else that a request asks for is done by the module of that name, and [`serve`] only passes it on.
 //!
+//! [`examine`] looks at a host, ours or not; [`install`] makes it ours, [`adopted`] takes what was
+//! there before into its keeping, and [`uninstall`] gives the host back.
+//!
 //! systemd runs the agent as well: `activate ID` is an activation, detached from SSH; `revert ID`
 //! cleans up after one, however it ended; `boot` prepares `/run`; `pull` fetches and activates
 //! by itself what a pointer in a binary cache names; and from the directory of
 //! generators it emits the committed generation's units.
 
 pub mod activation;
+pub mod adopted;
 pub mod boot;
 pub mod collect;
 pub mod condition;
 pub mod drain;
 pub mod enter;
 pub mod error;
+pub mod examine;
 pub mod files;
 pub mod generations;
 pub mod generator;
 pub mod health;
 pub mod history;
+pub mod host_record;
+pub mod install;
 pub mod logs;
 pub mod maintenance;
 pub mod manifests;
 pub mod paths;
+pub mod ports;
 pub mod process;
 pub mod pull;
 pub mod reading;
@@ -37,4 +45,6 @@ pub mod services;
 pub mod status;
 pub mod system;
 pub mod systemd;
+pub mod traces;
+pub mod uninstall;
 pub mod unlock;

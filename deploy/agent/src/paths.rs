@@ -82,6 +82,31 @@ impl Paths {
         self.at("/nix/var/cairn")
     }
 
+    /// What the host was before we came.
+    pub fn host_record(&self) -> PathBuf {
+        self.state_dir().join("host.json")
+    }
+
+    /// Whether a store was made here; to open one makes it.
+    pub fn has_store(&self) -> bool {
+        self.at("/nix/var/nix/db/db.sqlite").exists()
+    }
+
+    /// Copies of files that generations may replace: that of `/etc/X` at `adopted/etc/X`.
+    pub fn adopted(&self) -> PathBuf {
+        self.state_dir().join("adopted")
+    }
+
+    /// What is known of those files.
+    pub fn adopted_files(&self) -> PathBuf {
+        self.adopted().join("files.json")
+    }
+
+    /// Units of the host in whose place generations come.
+    pub fn adopted_units(&self) -> PathBuf {
+        self.adopted().join("units.json")
+    }
+
     /// A service's state folders.
     pub fn state_of(&self, service: &ServiceName) -> PathBuf {
         self.at(layout::STATE_DIR).join(service.as_str())
@@ -178,8 +203,8 @@ impl Paths {
     }
 
     /// What was in the place of a file below `/etc` before it was ours, as somebody has agreed to.
-    pub fn adopted(&self, path: &EtcPath) -> PathBuf {
-        self.state_dir().join("adopted/etc").join(path.as_str())
+    pub fn adopted_file(&self, path: &EtcPath) -> PathBuf {
+        self.adopted().join("etc").join(path.as_str())
     }
 
     /// Which links below `/etc` may be ours.

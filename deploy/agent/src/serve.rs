@@ -3,6 +3,7 @@
 //! The agent says hello first and unasked. A connection that breaks ends this process and nothing
 //! else: an activation runs in a transient unit of its own, whose event file is only read here.
 
+use std::cell::OnceCell;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use cairn_closure::HostName;
 use cairn_formats::{Platform, StorePath};
 use cairn_protocol::frame::{self, FrameError, Kind};
 use cairn_protocol::{
-    ActivationEvent, ActivationId, ActivationRequest, Event, Failure, FailureKind, Generation, Goal, Hello,
-    HostSummary, Outcome, PREAMBLE, Request, Response, RestartReport, RestartRequest, Stamped, Step, SwitchEnd,
+    ActivationEvent, ActivationId, ActivationRequest, AdoptRequest, Event, Failure, FailureKind, Generation, Goal,
+    Hello, HostSummary, Outcome, PREAMBLE, Request, Response, RestartReport, RestartRequest, Stamped, Step, SwitchEnd,
     VERSION,
 };
 use cairn_store::Store;
@@ -20,7 +21,8 @@ use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
-    activation, collect, generations, history, logs, maintenance, reading, receive, restart, secrets, status, unlock,
+    activation, adopted, collect, examine, generations, history, host_record, install, logs, maintenance, reading,
+    receive, restart, secrets, status, uninstall, unlock,
 };
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
@@ -39,15 +41,40 @@ pub enum ServeError {
 
 /// Serves the host below `root` on standard input and output until the client is done.
 pub fn serve(root: &Path) -> Result<(), ServeError> {
-    let store = Store::open(root)?;
     let from = BufReader::with_capacity(64 << 10, io::stdin().lock());
     let to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    converse(&store, from, to)
+    converse(&Paths::new(root), from, to)
+}
+
+/// The host's store, made when something first needs it: who only looks at a host leaves nothing.
+struct Opened {
+    paths: Paths,
+    store: OnceCell<Store>,
+}
+
+impl Opened {
+    fn new(paths: &Paths) -> Result<Self, ServeError> {
+        let opened = Self { paths: paths.clone(), store: OnceCell::new() };
+        if paths.has_store() {
+            opened.get()?;
+        }
+        Ok(opened)
+    }
+
+    fn get(&self) -> Result<&Store, ServeError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        host_record::note(&self.paths)?;
+        let store = Store::open(self.paths.root())?;
+        Ok(self.store.get_or_init(|| store))
+    }
 }
 
 /// Serves one client over any pair of streams.
-pub fn converse(store: &Store, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
-    let hello = hello(store)?;
+pub fn converse(paths: &Paths, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
+    let store = &Opened::new(paths)?;
+    let hello = hello(paths, store.store.get())?;
     to.write_all(PREAMBLE.as_bytes()).map_err(FrameError::from)?;
     frame::write_message(&mut to, Kind::Hello, &hello)?;
     let mut server = Server { store, announced: hello.valid, from: &mut from, to: &mut to, fleets: Vec::new() };
@@ -88,6 +115,16 @@ impl From<AgentError> for Stop {
     }
 }
 
+impl From<ServeError> for Stop {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Connection(error) => Self::Connection(error),
+            ServeError::Store(error) => error.into(),
+            ServeError::Agent(error) => error.into(),
+        }
+    }
+}
+
 impl From<cairn_store::StoreError> for Stop {
     fn from(error: cairn_store::StoreError) -> Self {
         Self::Failed(Box::new(Failure::other(error.to_string())))
@@ -101,7 +138,7 @@ impl From<FrameError> for Stop {
 }
 
 struct Server<'a, R, W> {
-    store: &'a Store,
+    store: &'a Opened,
     announced: Vec<StorePath>,
     from: &'a mut R,
     to: &'a mut W,
@@ -118,7 +155,7 @@ impl<R: Read, W: Write> Server<'_, R, W> {
         match request {
             Request::Missing { paths } => self.missing(paths),
             Request::Copy(request) => {
-                let copied = receive::receive(self.store, &request, &self.announced, self.from, self.to);
+                let copied = receive::receive(self.store.get()?, &request, &self.announced, self.from, self.to);
                 match copied {
                     Ok(result) => Ok(Response::Copied(result)),
                     Err(stopped) if stopped.in_sync => Err(Stop::Failed(Box::new(stopped.error.into()))),
@@ -126,20 +163,23 @@ impl<R: Read, W: Write> Server<'_, R, W> {
                 }
             }
             Request::KeepSecrets { secrets } => {
-                secrets::keep(&Paths::new(self.store.root()), &secrets)?;
+                // What the host was is noted before anything of ours lies there.
+                self.store.get()?;
+                secrets::keep(&self.store.paths, &secrets)?;
                 Ok(Response::Kept)
             }
             Request::HoldFleet { fleet, operator, purpose, reason } => {
                 let fleet = HostName::parse(&fleet)
                     .map_err(|e| Stop::Failed(Box::new(Failure::new(FailureKind::Malformed, e.to_string()))))?;
                 let holder = Holder { reason, ..Holder::now(&operator, &purpose) };
-                let lock = activation::Lock::take_fleet(&Paths::new(self.store.root()), &fleet, &holder)?;
+                self.store.get()?;
+                let lock = activation::Lock::take_fleet(&self.store.paths, &fleet, &holder)?;
                 self.fleets.push(lock);
                 Ok(Response::Held)
             }
             Request::Switch(request) => self.activate(&request),
             Request::Rollback { to, operator, reason, confirm_within } => {
-                let target = generations::rollback_target(self.store, to)?;
+                let target = generations::rollback_target(self.store.get()?, to)?;
                 let goal = Goal::Rollback { to: target.number };
                 self.activate(&ActivationRequest {
                     closure: target.closure,
@@ -161,39 +201,59 @@ impl<R: Read, W: Write> Server<'_, R, W> {
                 activation::give_up(&id)?;
                 self.follow(id, Until::Ended)
             }
-            Request::Generations => Ok(Response::Generations { generations: generations::list(self.store)? }),
-            Request::Status => Ok(Response::Status { status: status::report(self.store)? }),
-            Request::History { limit } => Ok(Response::History { attempts: history::list(self.store, limit)? }),
-            Request::Read(wanted) => Ok(Response::Read { texts: reading::read(self.store, &wanted)? }),
-            Request::Pin { number, pinned, operator } => {
-                Ok(Response::Generations { generations: generations::pin(self.store, number, pinned, &operator)? })
-            }
+            Request::Generations => Ok(Response::Generations { generations: generations::list(self.store.get()?)? }),
+            Request::Status => Ok(Response::Status { status: status::report(self.store.get()?)? }),
+            Request::History { limit } => Ok(Response::History { attempts: history::list(self.store.get()?, limit)? }),
+            Request::Read(wanted) => Ok(Response::Read { texts: reading::read(self.store.get()?, &wanted)? }),
+            Request::Pin { number, pinned, operator } => Ok(Response::Generations {
+                generations: generations::pin(self.store.get()?, number, pinned, &operator)?,
+            }),
             Request::Collect { retention, dry_run, operator } => {
-                Ok(Response::Collected(collect::on_request(self.store, retention, dry_run, &operator)?))
+                Ok(Response::Collected(collect::on_request(self.store.get()?, retention, dry_run, &operator)?))
             }
-            Request::Lock => Ok(Response::Lock { holder: unlock::look(&Paths::new(self.store.root()))? }),
-            Request::Unlock { operator } => match unlock::end(&Paths::new(self.store.root()), &operator)? {
+            Request::Lock => Ok(Response::Lock { holder: unlock::look(&self.store.paths)? }),
+            Request::Unlock { operator } => match unlock::end(&self.store.paths, &operator)? {
                 Some(id) => self.follow(id, Until::Ended),
                 None => Ok(Response::Unlocked),
             },
             Request::Logs(request) => {
-                for line in logs::lines(&Paths::new(self.store.root()), &request)? {
+                for line in logs::lines(&self.store.paths, &request)? {
                     frame::write_message(self.to, Kind::Event, &Event::Log(line?))?;
                 }
                 Ok(Response::Logged)
             }
             Request::Restart(request) => self.restart(&request),
             Request::Maintenance(request) => {
-                let services = maintenance::answer(&Paths::new(self.store.root()), &request)?;
+                let services = maintenance::answer(&self.store.paths, &request)?;
                 Ok(Response::Maintenance { services })
             }
+            Request::Examine(request) => {
+                Ok(Response::Examined(examine::run(&self.store.paths, self.store.store.get(), &request)?))
+            }
+            Request::Install { agent, operator } => {
+                Ok(Response::Installed { steps: install::run(self.store.get()?, &agent, &operator)? })
+            }
+            Request::Adopt(request) => self.adopt(&request),
+            Request::Uninstall(request) => {
+                Ok(Response::Uninstalled(uninstall::run(&self.store.paths, self.store.store.get(), &request)?))
+            }
         }
+    }
+
+    fn adopt(&self, request: &AdoptRequest) -> Result<Response, Stop> {
+        let paths = &self.store.paths;
+        if request.paths.is_empty() && request.units.is_empty() {
+            return Ok(Response::Adopted(adopted::list(paths)?));
+        }
+        let holder = Holder::now(&request.operator, "an adoption");
+        let _lock = activation::lock(self.store.get()?, paths, &holder)?;
+        Ok(Response::Adopted(adopted::adopt(paths, request)?))
     }
 
     /// Goes on to the end of a replica when the client is gone.
     fn restart(&mut self, request: &RestartRequest) -> Result<Response, Stop> {
         let to = &mut *self.to;
-        let (restarted, stopped) = restart::run(self.store, request, &mut |event| {
+        let (restarted, stopped) = restart::run(self.store.get()?, request, &mut |event| {
             let line = Stamped { at: activation::record::milliseconds(), event };
             frame::write_message(to, Kind::Event, &Event::Progress { line }).is_ok()
         })?;
@@ -205,7 +265,7 @@ impl<R: Read, W: Write> Server<'_, R, W> {
     fn missing(&self, paths: Vec<StorePath>) -> Result<Response, Stop> {
         let mut missing = Vec::new();
         for path in paths {
-            if !self.store.is_valid(&path)? {
+            if !self.store.get()?.is_valid(&path)? {
                 missing.push(path);
             }
         }
@@ -213,7 +273,7 @@ impl<R: Read, W: Write> Server<'_, R, W> {
     }
 
     fn activate(&mut self, request: &ActivationRequest) -> Result<Response, Stop> {
-        let started = activation::start(self.store, request)?;
+        let started = activation::start(self.store.get()?, request)?;
         if let Some(generation) = started.unchanged {
             let end = SwitchEnd::Ended(Outcome::Unchanged { generation });
             return Ok(Response::Switch { id: started.id, end });
@@ -250,21 +310,24 @@ enum Until {
     Ended,
 }
 
-fn hello(store: &Store) -> Result<Hello, ServeError> {
-    let paths = Paths::new(store.root());
-    let generations = generations::list(store)?;
+fn hello(paths: &Paths, store: Option<&Store>) -> Result<Hello, ServeError> {
+    let generations = store.map_or(Ok(Vec::new()), generations::list)?;
     let current = generations.iter().find(|generation| generation.current).cloned();
-    let (valid, all_valid) = announced(store, current.as_ref(), &generations)?;
+    let announced = store.map(|store| announced(store, current.as_ref(), &generations)).transpose()?;
+    // There is nothing where there is no store.
+    let (valid, all_valid) = announced.unwrap_or((Vec::new(), true));
+    let store_dir = paths.at("/nix/store");
+    let nearest = store_dir.ancestors().find(|folder| folder.is_dir()).unwrap_or(paths.root());
     Ok(Hello {
         version: VERSION,
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         platform: Platform::native(),
-        free_bytes: receive::free_bytes(&store.links_dir()),
+        free_bytes: receive::free_bytes(nearest),
         current,
         valid,
         all_valid,
-        secrets: secrets::kept(&paths),
-        host_key: secrets::public_key(&paths),
+        secrets: secrets::kept(paths),
+        host_key: secrets::public_key(paths),
         host: host_summary(),
     })
 }

@@ -161,6 +161,20 @@ pub fn instances() -> Result<Vec<UnitName>> {
     Ok(parse_instances(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// Every unit with a name of ours that systemd has in memory, the agent's own among them.
+pub fn ours() -> Result<Vec<UnitName>> {
+    let arguments = ["--no-ask-password", "--no-legend", "--plain", "--full", "--all", "list-units", "cairn*"];
+    let output = run("systemctl", &arguments)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = |line: &str| {
+        let mut columns = line.split_whitespace();
+        let unit = UnitName::parse(columns.next()?).ok()?;
+        let gone = columns.next() == Some("not-found") && columns.next() == Some("inactive");
+        (!gone).then_some(unit)
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
 /// The first column of each line, if it is one of ours and not one of the agent's own.
 fn parse_instances(text: &str) -> Vec<UnitName> {
     text.lines()

@@ -2,6 +2,7 @@
 
 mod certs;
 mod history;
+mod hosts;
 mod notify;
 mod operate;
 mod pull;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
 pub use history::{DiffOptions, DiffTo, GcOptions, HistoryOptions, PinOptions, PlanAction, PlanOptions, UnlockOptions};
+pub use hosts::{AdoptOptions, BootstrapOptions, DoctorOptions, UninstallOptions};
 pub use notify::NotifyAction;
 pub use operate::{
     ExecOptions, LogsOptions, MaintenanceAction, MaintenanceOptions, RestartOptions, SshOptions, StatusOptions,
@@ -260,6 +262,44 @@ What stays is said by [generations] in the definition of a host, and by `deploy 
   deploy unlock local                who, for what, since when; asks whether to end it
   deploy unlock local --yes          ends it; its activation goes back by itself")]
     Unlock(UnlockOptions),
+    /// Look at a host that exists already, and make it ours
+    #[command(after_help = "Examples:
+  deploy bootstrap web-1             what is found, what is to be done; asks
+  deploy bootstrap web-1 --yes
+  deploy bootstrap web-1 --accept-host-key SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8
+
+Nothing is changed while anything is wrong (exit code 1), or if there is nothing to do. Without it the
+first switch makes the host ours by itself. The account that logs in is root, or has sudo without a
+password: `USER ALL=(root) NOPASSWD: ALL` in /etc/sudoers.d.")]
+    Bootstrap(BootstrapOptions),
+    /// Find out what is wrong with hosts, why that matters, and the next step
+    #[command(after_help = "Examples:
+  deploy doctor web-1                what is not well
+  deploy doctor @web --all --verify  every check, and every file of the stores
+  deploy doctor web-1 --json
+
+Changes nothing, on a host that is ours or is not yet. Exit code 0 when nothing is wrong, else 1; notes
+are no fault.")]
+    Doctor(DoctorOptions),
+    /// Let generations take the place of files and units of a host
+    #[command(after_help = "Examples:
+  deploy adopt web-1 /etc/motd /etc/logrotate.d/app
+  deploy adopt web-1 --unit nginx.service     gives its port to the next switch
+  deploy adopt web-1 --list
+
+Nothing is seen of it before the next switch. A file is copied with owner, mode and attributes, and comes
+back when no generation declares it any more. A unit stops in the switch, stays masked while a generation
+has its place, and runs again after a switch that failed or a rollback to before. `deploy uninstall`
+gives all of it back.")]
+    Adopt(AdoptOptions),
+    /// Give a host back: nothing of ours stays but, unless that is asked for, the state of services
+    #[command(after_help = "Examples:
+  deploy uninstall web-1             what would go, what comes back, what stays; asks
+  deploy uninstall web-1 --yes       the state of services stays
+  deploy uninstall web-1 --yes --delete-data
+
+Works again after it was broken off. Exit code 5 while an activation runs.")]
+    Uninstall(UninstallOptions),
     /// Print completions for a shell
     #[command(after_help = "Example:
   deploy completions bash > /etc/bash_completion.d/deploy")]

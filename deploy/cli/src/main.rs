@@ -72,6 +72,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Unpin(options) => commands::pin::run(&context, options, false),
         Command::Gc(options) => commands::gc::run(&context, options),
         Command::Unlock(options) => commands::unlock::run(&context, options),
+        Command::Bootstrap(options) => commands::bootstrap::run(&context, options),
+        Command::Doctor(options) => commands::doctor::run(&context, options),
+        Command::Adopt(options) => commands::adopt::run(&context, options),
+        Command::Uninstall(options) => commands::uninstall::run(&context, options),
         Command::CacheKey(_) | Command::Completions { .. } | Command::Man { .. } => Ok(0),
     }
 }

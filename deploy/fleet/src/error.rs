@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cairn_machine::MachineError;
 use cairn_protocol::Problem;
 use cairn_store::StoreError;
-use cairn_transport::TransportError;
+use cairn_transport::{SshFault, TransportError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
@@ -86,6 +86,11 @@ impl FleetError {
             Self::Transport(error) => error.unreachable(),
             _ => false,
         }
+    }
+
+    /// The host's key is neither pinned nor known.
+    pub const fn is_unknown_host(&self) -> bool {
+        matches!(self, Self::Transport(TransportError::Ssh { fault: SshFault::HostKeyUnknown, .. }))
     }
 
     pub fn is_locked(&self) -> bool {

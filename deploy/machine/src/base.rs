@@ -17,7 +17,8 @@ use crate::{Result, mounts};
 const CONTRACT: &str = "1";
 
 /// What a host needs to be reached and to run units.
-const PACKAGES: [&str; 6] = ["ca-certificates", "dbus", "iproute2", "openssh-server", "systemd", "systemd-sysv"];
+const PACKAGES: [&str; 7] =
+    ["ca-certificates", "dbus", "iproute2", "openssh-server", "sudo", "systemd", "systemd-sysv"];
 
 /// What a machine is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,7 @@ mod failure;
 pub mod frame;
 mod hello;
 mod history;
+mod host;
 pub mod manifest;
 mod message;
 mod operate;
@@ -39,6 +40,10 @@ pub use activation::{
 pub use failure::{Failure, FailureKind};
 pub use hello::{Generation, Hello, HostSummary};
 pub use history::{Attempt, Changes, Ending, Expected, LockHolder, Retention, Source};
+pub use host::{
+    AdoptRequest, Adopted, AdoptedContent, AdoptedFile, AdoptedUnit, Examination, Examined, Finding, Level, Part,
+    PartKind, UninstallRequest, Uninstalled,
+};
 pub use message::{
     CollectReport, CopyEvent, CopyRequest, CopyResult, Event, Request, Response, RollbackTarget, SealedSecret,
     SwitchEnd,

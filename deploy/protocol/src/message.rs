@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::reading::{Reading, Texts};
 use crate::{
-    ActivationId, ActivationRequest, Attempt, Failure, Generation, LockHolder, LogLine, LogRequest, Maintained,
-    MaintenanceRequest, Outcome, RestartReport, RestartRequest, Retention, Stamped, StatusReport,
+    ActivationId, ActivationRequest, AdoptRequest, Adopted, Attempt, Examination, Examined, Failure, Generation,
+    LockHolder, LogLine, LogRequest, Maintained, MaintenanceRequest, Outcome, RestartReport, RestartRequest, Retention,
+    Stamped, StatusReport, UninstallRequest, Uninstalled,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,16 @@ pub enum Request {
     /// Events of each replica as it goes down and comes up.
     Restart(RestartRequest),
     Maintenance(MaintenanceRequest),
+    /// Looks at a host, ours or not. Changes nothing, and makes nothing for it.
+    Examine(Examination),
+    /// Makes the host ours, with this agent, which is in its store.
+    Install {
+        agent: StorePath,
+        operator: String,
+    },
+    Adopt(AdoptRequest),
+    /// Gives the host back.
+    Uninstall(UninstallRequest),
 }
 
 /// A secret's value that only the host can read.
@@ -188,6 +199,13 @@ pub enum Response {
     Maintenance {
         services: Vec<Maintained>,
     },
+    Examined(Examined),
+    /// What was done; nothing if all was there.
+    Installed {
+        steps: Vec<String>,
+    },
+    Adopted(Adopted),
+    Uninstalled(Uninstalled),
     Failed {
         failure: Failure,
     },

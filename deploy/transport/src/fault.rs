@@ -26,7 +26,10 @@ pub enum SshFault {
     HostKeyUnknown,
     #[error("authentication refused{}; check user and key, and that the key is in the host's authorized_keys", detail_of(.detail))]
     AuthRefused { detail: String },
-    #[error("no permission to become root without a password ({detail}): log in as root or allow passwordless sudo")]
+    #[error(
+        "no permission to become root without a password ({detail}): log in as root, or put `USER ALL=(root) NOPASSWD: ALL`, \
+         USER being who logs in, into /etc/sudoers.d/cairn on the host (`visudo -f` checks it)"
+    )]
     NoPrivilege { detail: String },
     #[error("the host has no {what}: {detail}")]
     CommandMissing { what: String, detail: String },

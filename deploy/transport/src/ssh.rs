@@ -120,6 +120,15 @@ pub fn interactive(
     Ok(command)
 }
 
+/// Arguments that only learn the host's key, into the file `known_hosts`: no way to log in is tried.
+pub fn learning(target: &Target, known_hosts: &Path, connect_timeout: Duration) -> Vec<OsString> {
+    // ssh takes the first value that it is given for an option.
+    let first = ["StrictHostKeyChecking=accept-new", "PreferredAuthentications=none", "HashKnownHosts=no"];
+    let mut args: Vec<OsString> = first.iter().flat_map(|option| ["-o".into(), (*option).into()]).collect();
+    args.extend(arguments(target, Some(known_hosts), connect_timeout, Manner::Conversation, Some("true")));
+    args
+}
+
 /// A file for each key, so that none is ever changed while somebody reads it.
 fn keep(folder: &Path, key: &HostKey) -> io::Result<PathBuf> {
     let text = format!("{ALIAS} {key}\n");
@@ -168,6 +177,8 @@ fn arguments(
     if manner == Manner::Conversation {
         // Never a question on the terminal: many hosts are reached at once.
         option("BatchMode=yes".into());
+        // A fresh connection is one, though the user's configuration may share them.
+        option("ControlPath=none".into());
     }
     for fixed in [
         "StrictHostKeyChecking=yes",
@@ -229,7 +240,7 @@ mod tests {
         target.port = Some(2222);
         target.user = Some("deploy".into());
         target.identity = Some("/keys/id".into());
-        let expected = "-T -o BatchMode=yes -o StrictHostKeyChecking=yes -o ClearAllForwardings=yes -o Compression=no \
+        let expected = "-T -o BatchMode=yes -o ControlPath=none -o StrictHostKeyChecking=yes -o ClearAllForwardings=yes -o Compression=no \
             -o ServerAliveInterval=15 -o ServerAliveCountMax=3 -o LogLevel=INFO -o ConnectTimeout=7 \
             -o UserKnownHostsFile=\"/t/known_hosts\" -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias=cairn-host \
             -o UpdateHostKeys=no -o CheckHostIP=no -o IdentitiesOnly=yes -i /keys/id -p 2222 -l deploy -- 192.0.2.1 ";

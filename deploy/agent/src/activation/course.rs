@@ -65,6 +65,8 @@ fn start<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     settle(plan, Side::New, host, &mut Faults::default())?;
     // Which may lie on what is mounted now.
     host.ensure_state(plan)?;
+    // They may hold the very addresses.
+    host.replace_adopted()?;
     host.start(&plan.new_sockets)?;
     clear_the_place(plan, host)?;
     end_stale_readers(plan, host)?;
@@ -186,6 +188,7 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     faults.note(host.stop(&plan.retired_sockets));
     faults.note(host.drain(plan, Side::Old, &plan.retired));
     leave_only(Some(&plan.new), host, &mut faults);
+    faults.note(host.give_back_adopted(Side::New));
     faults.first()
 }
 
@@ -225,6 +228,7 @@ fn undo<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     faults.note(host.stop(&plan.new_sockets));
     faults.note(host.drain(plan, Side::New, &plan.started()));
     leave_only(plan.old.as_ref(), host, &mut faults);
+    faults.note(host.give_back_adopted(Side::Old));
     // By now it was stopped as a stray as well.
     held.retain(|start| {
         let back = give_back(plan, start, host);

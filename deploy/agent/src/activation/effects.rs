@@ -18,7 +18,7 @@ use crate::drain::{self, Listener};
 use crate::error::{AgentError, Fault, Result, file};
 use crate::health::{self, wait};
 use crate::paths::Paths;
-use crate::{files, generations, maintenance, secrets, services, system, systemd};
+use crate::{adopted, files, generations, maintenance, secrets, services, system, systemd};
 
 /// Between two looks for the confirmation.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(20);
@@ -177,6 +177,21 @@ impl Host for RealHost<'_> {
             }
         }
         Ok(())
+    }
+
+    fn replace_adopted(&mut self) -> Result<()> {
+        let claims = self.record.request.goal.adds_a_generation();
+        adopted::units::stop(self.paths, self.record.number(), claims)
+    }
+
+    fn give_back_adopted(&mut self, side: Side) -> Result<()> {
+        match side {
+            Side::New => adopted::units::start(self.paths, Some(self.record.number()), None),
+            Side::Old => {
+                let before = self.record.before.as_ref().map(|before| before.generation);
+                adopted::units::start(self.paths, before, Some(self.record.last_number))
+            }
+        }
     }
 
     fn start(&mut self, units: &[UnitName]) -> Result<()> {

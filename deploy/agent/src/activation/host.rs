@@ -57,6 +57,10 @@ pub trait Host {
     fn reload(&mut self) -> Result<()>;
     /// Whether systemd understood the units.
     fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()>;
+    /// Stops units of the host in whose place the new generation comes.
+    fn replace_adopted(&mut self) -> Result<()>;
+    /// Starts those again in whose place the generation does not stand.
+    fn give_back_adopted(&mut self, side: Side) -> Result<()>;
     fn start(&mut self, units: &[UnitName]) -> Result<()>;
     fn stop(&mut self, units: &[UnitName]) -> Result<()>;
     /// Whether services that are in maintenance let the host's own checks through.

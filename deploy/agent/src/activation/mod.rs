@@ -24,7 +24,7 @@ pub mod host;
 mod lock;
 pub mod machine;
 pub mod plan;
-mod preflight;
+pub(crate) mod preflight;
 pub mod record;
 mod resume;
 

@@ -63,9 +63,26 @@ struct World {
     people: BTreeSet<UserName>,
     plain: BTreeMap<HostUnit, Sha256>,
     linked_plain: BTreeMap<HostUnit, Sha256>,
+    neighbour: Neighbour,
     boots: u32,
     /// Operations until the next accident, and the accidents that are left.
     accidents: Vec<(u32, Accident)>,
+}
+
+/// A unit of the host in whose place generations come, once it is adopted.
+#[derive(Default)]
+struct Neighbour {
+    adopted: bool,
+    stopped: bool,
+    /// It ran when it was replaced.
+    ran: bool,
+    from: Option<u64>,
+}
+
+impl Neighbour {
+    fn is_replaced_by(&self, generation: Option<u64>) -> bool {
+        self.from.is_some_and(|from| generation.is_some_and(|generation| generation >= from))
+    }
 }
 
 impl World {
@@ -117,6 +134,8 @@ impl World {
         self.live.clear();
         self.read.clear();
         self.linked_plain.clear();
+        // Masked by the generator, or started as ever.
+        self.neighbour.stopped = self.neighbour.is_replaced_by(self.current_generation);
         let manifest = self.manifest(self.current_generation).cloned();
         let system = system_of(manifest.as_ref());
         self.kernel = system.sysctl.clone();
@@ -185,6 +204,8 @@ impl World {
         let running: BTreeSet<UnitName> = services().flat_map(|(_, s)| instances(s)).collect();
         assert_eq!(self.running, running, "running units");
         assert_eq!(self.linked, BTreeSet::new(), "units in the runtime directory");
+        let replaced = self.neighbour.is_replaced_by(self.current_generation);
+        assert_eq!(self.neighbour.stopped, replaced, "the unit of the host");
         let traffic: BTreeMap<ServiceName, InstanceId> = services()
             .filter(|(_, service)| service.has_unix_sockets())
             .map(|(name, service)| (name.clone(), service.instance.clone()))
@@ -407,6 +428,36 @@ impl Host for ModelHost<'_> {
     fn expect_loaded(&mut self, units: &[UnitName]) -> Result<()> {
         self.world.act(|world| {
             assert!(units.iter().all(|unit| world.linked.contains(unit)));
+            Ok(())
+        })
+    }
+
+    fn replace_adopted(&mut self) -> Result<()> {
+        let (number, claims) = (self.record.number(), self.record.request.goal.adds_a_generation());
+        self.world.act(|world| {
+            let unit = &mut world.neighbour;
+            if claims && unit.adopted && unit.from.is_none() {
+                unit.from = Some(number);
+            }
+            if unit.is_replaced_by(Some(number)) && !unit.stopped {
+                (unit.ran, unit.stopped) = (true, true);
+            }
+            Ok(())
+        })
+    }
+
+    fn give_back_adopted(&mut self, side: Side) -> Result<()> {
+        let (generation, last) = match side {
+            Side::New => (Some(self.record.number()), None),
+            Side::Old => (self.record.before.as_ref().map(|b| b.generation), Some(self.record.last_number)),
+        };
+        self.world.act(|world| {
+            let unit = &mut world.neighbour;
+            if !unit.is_replaced_by(generation) {
+                unit.stopped &= !unit.ran;
+                unit.ran = false;
+                unit.from = unit.from.filter(|from| last.is_none_or(|last| *from <= last));
+            }
             Ok(())
         })
     }
@@ -709,7 +760,8 @@ proptest! {
         courses in prop::collection::vec(
             (0..5_usize, any::<bool>(), prop::collection::vec((0..80_u32, accident()), 0..4)),
             1..6,
-        )
+        ),
+        adopted in 0..5_u32,
     ) {
         let root = scratch();
         let paths = Paths::new(root.path());
@@ -722,6 +774,7 @@ proptest! {
                 _ => (closure, Goal::Switch),
             };
             world.accidents = accidents;
+            world.neighbour.adopted = number > adopted;
             let record = activate(&mut world, &paths, number, closure, goal);
             world.accidents.clear();
             match record.phase {

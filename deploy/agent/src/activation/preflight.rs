@@ -1,11 +1,12 @@
 //! What must hold before anything on the host is touched.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use cairn_closure::{Manifest, Service, ServiceName, UnitName, collide};
 use cairn_formats::Platform;
+use cairn_protocol::AdoptedUnit;
 use nix::sys::statvfs::statvfs;
 
 use super::plan::Plan;
@@ -13,12 +14,12 @@ use crate::error::{AgentError, Fault, Result, file};
 use crate::paths::Paths;
 use crate::services::users;
 use crate::systemd::{self, UnitState};
-use crate::{secrets, system};
+use crate::{adopted, ports, secrets, system};
 
 /// Debian 11 has 247; below it `ProtectProc=` and others do not exist.
-const OLDEST_SYSTEMD: u32 = 247;
+pub(crate) const OLDEST_SYSTEMD: u32 = 247;
 /// Logs and state must still fit after the copy.
-const FREE_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// systemd mounts something over each of these, and cannot make them in a read-only root.
 const MOUNT_POINTS: [&str; 6] = ["proc", "sys", "dev", "run", "tmp", "var/tmp"];
 
@@ -57,7 +58,7 @@ pub fn check(paths: &Paths, plan: &Plan) -> Result<()> {
     system::check(paths, &old, &plan.new.system)?;
     users::check(&plan.new)?;
     secrets::check(paths, &plan.new)?;
-    address_in_use(plan)
+    address_in_use(paths, plan)
 }
 
 fn free_space(directory: &Path) -> Result<()> {
@@ -109,17 +110,18 @@ fn root_file_system(paths: &Paths, name: &ServiceName, service: &Service) -> Res
 
 /// An address that somebody else holds is said before anything starts. A socket of the same name
 /// may be left from an activation that could not clean up; it serves as well as a new one.
-fn address_in_use(plan: &Plan) -> Result<()> {
+fn address_in_use(paths: &Paths, plan: &Plan) -> Result<()> {
+    let adopted = adopted::units::list(paths)?;
     let left = systemd::states(&plan.new_sockets)?;
     for (name, service) in &plan.new.services {
         for socket in &service.sockets {
             let new = plan.new_sockets.contains(&socket.unit);
             if new && !left.get(&socket.unit).is_some_and(UnitState::is_live) {
-                can_be_had(name, socket.address, Some(&socket.unit))?;
+                can_be_had(name, socket.address, Some(&socket.unit), &adopted)?;
             }
         }
         for address in service.own.iter().filter(|address| !is_ours(plan, address)) {
-            can_be_had(name, *address, None)?;
+            can_be_had(name, *address, None, &adopted)?;
         }
     }
     Ok(())
@@ -132,13 +134,17 @@ fn is_ours(plan: &Plan, address: &SocketAddr) -> bool {
     held.any(|taken| collide(taken, address))
 }
 
-fn can_be_had(name: &ServiceName, address: SocketAddr, unit: Option<&UnitName>) -> Result<()> {
-    let Err(e) = TcpListener::bind(address) else {
+fn can_be_had(name: &ServiceName, address: SocketAddr, unit: Option<&UnitName>, adopted: &[AdoptedUnit]) -> Result<()> {
+    let Some((error, holder)) = ports::taken(address) else {
         return Ok(());
     };
+    // It stops before the address is needed.
+    if holder.unit.as_ref().is_some_and(|unit| adopted.iter().any(|adopted| adopted.unit == *unit)) {
+        return Ok(());
+    }
     Err(Fault {
-        message: format!("service {name} cannot have {address}: {e}"),
-        advice: Some("`ss -ltnp` on the host shows who listens there".to_owned()),
+        message: format!("service {name} cannot have {address}: {error}; {holder} listens there"),
+        advice: Some(holder.advice()),
         service: Some(name.to_string()),
         unit: unit.map(ToString::to_string),
         ..Fault::default()

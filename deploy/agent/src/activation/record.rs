@@ -74,6 +74,14 @@ impl Record {
         }
     }
 
+    /// The generation that it makes live.
+    pub const fn number(&self) -> u64 {
+        match self.request.goal {
+            Goal::Switch => self.last_number + 1,
+            Goal::Rollback { to } => to,
+        }
+    }
+
     pub fn ending(&self) -> Ending {
         match self.phase {
             Phase::Committed => Ending::Committed,

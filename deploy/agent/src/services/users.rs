@@ -79,9 +79,13 @@ fn ids(manifest: &Manifest, database: Database) -> Vec<u32> {
 
 /// Refuses ids that belong to somebody else on this host. Changes nothing.
 pub fn check(manifest: &Manifest) -> Result<()> {
-    for database in [Database::Users, Database::Groups] {
-        let wanted = ids(manifest, database);
-        if let Some((id, owner)) = stranger(&names_of(database, &wanted)?) {
+    check_ids(&ids(manifest, Database::Users), &ids(manifest, Database::Groups))
+}
+
+/// As [`check`], by the ids alone.
+pub fn check_ids(users: &[u32], groups: &[u32]) -> Result<()> {
+    for (database, wanted) in [(Database::Users, users), (Database::Groups, groups)] {
+        if let Some((id, owner)) = stranger(&names_of(database, wanted)?) {
             let kind = database.word();
             return Err(Fault::new(format!(
                 "the {kind} id {id} belongs to {owner:?} on this host, so a service must not run with it"
@@ -95,6 +99,17 @@ pub fn check(manifest: &Manifest) -> Result<()> {
 
 fn stranger(names: &BTreeMap<u32, String>) -> Option<(u32, &str)> {
     names.iter().find(|(id, name)| **name != host_name(**id)).map(|(id, name)| (*id, name.as_str()))
+}
+
+/// Users and groups that were made for services, of whatever generation: names.
+pub fn made() -> Result<(Vec<String>, Vec<String>)> {
+    let all = |table: &str| -> Result<Vec<String>> {
+        let output = process::output("getent", &[table])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ours = |(id, name): (u32, String)| (name == host_name(id)).then_some(name);
+        Ok(text.lines().filter_map(entry).filter_map(ours).collect())
+    };
+    Ok((all("passwd")?, all("group")?))
 }
 
 /// Makes those that are missing.

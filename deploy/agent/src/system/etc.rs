@@ -54,8 +54,8 @@ fn found(paths: &Paths, path: &EtcPath) -> Result<Found> {
     };
     Ok(match files::target(&place) {
         Some(led) if led == target(path) => Found::Ours,
-        Some(led) if files::target(&paths.adopted(path)) == Some(led.clone()) => Found::Adopted,
-        None if meta.is_file() && equal(&place, &paths.adopted(path))? => Found::Adopted,
+        Some(led) if files::target(&paths.adopted_file(path)) == Some(led.clone()) => Found::Adopted,
+        None if meta.is_file() && equal(&place, &paths.adopted_file(path))? => Found::Adopted,
         _ => Found::Another,
     })
 }
@@ -140,6 +140,12 @@ pub fn place(paths: &Paths, closure: Option<&StorePath>, system: &System) -> Res
     }
 }
 
+/// What may be ours, as absolute paths.
+pub fn files(paths: &Paths) -> Result<Vec<String>> {
+    let record: Record = files::read_json(&paths.etc_record())?.unwrap_or_default();
+    Ok(record.files.iter().map(|path| format!("/etc/{path}")).collect())
+}
+
 fn save(paths: &Paths, record: &Record) -> Result<()> {
     files::make_directories(&paths.state_dir())?;
     files::replace_json(&paths.etc_record(), record)
@@ -154,7 +160,7 @@ fn give_up(paths: &Paths, path: &EtcPath) -> Result<()> {
         return Ok(());
     }
     let place = paths.etc(path.as_str());
-    let kept = paths.adopted(path);
+    let kept = paths.adopted_file(path);
     match (files::target(&kept), kept.exists()) {
         (Some(led), _) => files::point(&place, &led),
         (None, true) => copy_as_it_is(&kept, &place),
@@ -392,7 +398,7 @@ mod tests {
         assert!(place(&root.paths, Some(&one), &system).is_err());
         assert_eq!(fs::read_to_string(&motd).unwrap(), "theirs");
 
-        let kept = root.paths.adopted(&EtcPath::parse("motd").unwrap());
+        let kept = root.paths.adopted_file(&EtcPath::parse("motd").unwrap());
         fs::create_dir_all(kept.parent().unwrap()).unwrap();
         fs::copy(&motd, &kept).unwrap();
         check(&root.paths, &system).unwrap();

@@ -11,7 +11,7 @@ pub mod units;
 
 use cairn_closure::System;
 use cairn_formats::StorePath;
-use cairn_protocol::Drift;
+use cairn_protocol::{Drift, Part, PartKind};
 
 use crate::error::Result;
 use crate::manifests;
@@ -41,6 +41,23 @@ pub fn boot(paths: &Paths) -> Result<()> {
     let files = etc::place(paths, closure.as_ref(), &system);
     let people = people::entries(paths, &system).and_then(|()| people::sweep(paths, &system));
     files.and(people).and(kernel::apply(paths, &system))
+}
+
+/// What generations have made of the host itself, by kind and name.
+pub fn made(paths: &Paths) -> Result<Vec<Part>> {
+    let part = |kind| move |name| Part { kind, name };
+    let files = etc::files(paths)?.into_iter().map(part(PartKind::File));
+    let people = people::record(paths)?.into_keys().map(|name| name.to_string()).map(part(PartKind::User));
+    Ok(files.chain(people).collect())
+}
+
+/// All of that goes, and what was there before comes back.
+pub fn give_back(paths: &Paths) -> Result<()> {
+    let nothing = System::default();
+    units::sweep(paths, &nothing)?;
+    etc::place(paths, None, &nothing)?;
+    people::sweep(paths, &nothing)?;
+    kernel::apply(paths, &nothing)
 }
 
 /// What is otherwise than the live generation says.

@@ -1,11 +1,14 @@
 //! One command a file. Each gives its exit code.
 
+pub mod adopt;
+pub mod bootstrap;
 pub mod build;
 pub mod cache_key;
 pub mod certs;
 pub mod config;
 pub mod copy;
 pub mod diff;
+pub mod doctor;
 pub mod each;
 pub mod exec;
 pub mod gc;
@@ -28,5 +31,6 @@ pub mod ssh;
 pub mod status;
 pub mod store;
 pub mod switch;
+pub mod uninstall;
 pub mod unlock;
 pub mod user_data;

@@ -3,6 +3,7 @@
 
 mod build;
 mod difference;
+mod findings;
 mod hosts;
 mod screen;
 mod summary;
@@ -17,6 +18,7 @@ use crate::interrupt;
 
 pub use build::{BuildProgress, size};
 pub use difference::{contents, needs, services};
+pub use findings::{count, findings};
 pub use hosts::{HostProgress, plan, problem};
 pub use summary::{outcome, summary};
 pub use table::table;

@@ -1,0 +1,38 @@
+//! What checks of a host have found.
+
+use cairn_protocol::{Finding, Level};
+
+/// Those that are not well, each with why it matters and the next step; `all`: the others as well.
+pub fn findings(found: &[Finding], all: bool) -> String {
+    let mut text = String::new();
+    let width = found.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
+    for finding in found.iter().filter(|finding| all || finding.level != Level::Good) {
+        let mark = match finding.level {
+            Level::Good => "ok   ",
+            Level::Note => "note ",
+            Level::Wrong => "WRONG",
+        };
+        text.push_str(&format!("{mark}  {:<width$}  {}\n", finding.check, finding.what));
+        for (word, said) in [("why", &finding.why), ("next", &finding.next)] {
+            text.extend(said.iter().map(|said| format!("       {word}: {said}\n")));
+        }
+    }
+    text
+}
+
+pub fn count(found: &[Finding], level: Level) -> usize {
+    found.iter().filter(|finding| finding.level == level).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_next_step() {
+        let found = [Finding::good("clock", "right"), Finding::wrong("systemd", "version 230", "too old", "upgrade")];
+        assert_eq!(findings(&found, false), "WRONG  systemd  version 230\n       why: too old\n       next: upgrade\n");
+        assert!(findings(&found, true).starts_with("ok     clock    right\n"));
+        assert_eq!((count(&found, Level::Wrong), count(&found, Level::Note)), (1, 0));
+    }
+}
