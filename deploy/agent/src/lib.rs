@@ -9,6 +9,7 @@
 //! generators it emits the committed generation's units.
 
 pub mod activation;
+pub mod arrive;
 pub mod boot;
 pub mod collect;
 pub mod condition;

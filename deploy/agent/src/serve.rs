@@ -20,7 +20,8 @@ use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
-    activation, collect, generations, history, logs, maintenance, reading, receive, restart, secrets, status, unlock,
+    activation, arrive, collect, generations, history, logs, maintenance, reading, receive, restart, secrets, status,
+    unlock,
 };
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
@@ -37,9 +38,14 @@ pub enum ServeError {
     Agent(#[from] AgentError),
 }
 
-/// Serves the host below `root` on standard input and output until the client is done.
-pub fn serve(root: &Path) -> Result<(), ServeError> {
+/// Serves the host below `root` on standard input and output until the client is done. One that
+/// `arrived` over the connection takes its place in the store first.
+pub fn serve(root: &Path, arrived: bool) -> Result<(), ServeError> {
     let store = Store::open(root)?;
+    if arrived && let Err(error) = arrive::settle(&store) {
+        // It serves all the same, and comes again next time.
+        eprintln!("cairn-agent: it has no place in the store: {error}");
+    }
     let from = BufReader::with_capacity(64 << 10, io::stdin().lock());
     let to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     converse(&store, from, to)
