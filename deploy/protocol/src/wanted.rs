@@ -143,7 +143,8 @@ mod tests {
         let begun = |bits: u8, numbers: &[u8]| {
             let mut wire = vec![bits];
             numbers.iter().for_each(|n| wire.extend([0, 0, 0, 0, 0, 0, 0, *n, 0, 0, 0, 0, 0, 0, 1, 0]));
-            Wanted::read(&wire[..], 3).map(|wanted| numbers.iter().map(|n| wanted.begun(u64::from(*n))).collect())
+            Wanted::read(&wire[..], 3)
+                .map(|wanted| numbers.iter().map(|n| wanted.begun(u64::from(*n))).collect::<Vec<_>>())
         };
         assert_eq!(begun(0b101, &[0, 2]).unwrap(), vec![256, 256]);
         for (bits, numbers) in [(0b101, [0, 1]), (0b101, [2, 0]), (0b101, [2, 2]), (0b101, [2, 3])] {
