@@ -25,7 +25,7 @@ const TRIP: Duration = Duration::from_millis(50);
 const BYTES: u64 = 12_000_000;
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let folder = files::image(bench, FLEET)?;
+    let folder = files::image(bench, FLEET, files::USER)?;
     for (number, file) in files::contents(bench, BYTES)?.iter().enumerate() {
         fs::copy(file, folder.join(number.to_string()))?;
     }

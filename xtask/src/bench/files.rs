@@ -11,12 +11,15 @@ use anyhow::{Context, Result, bail};
 use super::Bench;
 use super::way::Way;
 
+/// A user's number, for a host that runs one of these images.
+pub const USER: usize = 10042;
+
 /// The program of these images, static.
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Makes an image whose folder `/srv` is the returned folder, with a program in it that sleeps.
-/// What is in `/srv/changed` is kept apart: [`changed`].
-pub fn image(bench: &Bench, name: &str) -> Result<PathBuf> {
+/// What is in `/srv/changed` is kept apart: [`changed`]. Images of one host cannot share a `user`.
+pub fn image(bench: &Bench, name: &str, user: usize) -> Result<PathBuf> {
     let folder = bench.project.join("images").join(name);
     for part in ["files", "changed"] {
         fs::create_dir_all(folder.join(part))?;
@@ -26,7 +29,7 @@ pub fn image(bench: &Bench, name: &str) -> Result<PathBuf> {
         "platforms = [\"{platform}\"]\n\n\
          [[files]]\nsource = \"files\"\ntarget = \"/srv\"\n\n\
          [[files]]\nsource = \"changed\"\ntarget = \"/srv/changed\"\n\n\
-         [users.bench]\nuid = 10042\n\n\
+         [users.bench]\nuid = {user}\n\n\
          [image]\nuser = \"bench\"\nentrypoint = [\"/srv/busybox\", \"sleep\", \"1000000\"]\n"
     );
     fs::write(folder.join("image.toml"), definition)?;

@@ -13,7 +13,7 @@ const SIZE: usize = 256 << 10;
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let server = Server::start(bench.dir.join("server"))?;
-    let folder = files::image(bench, NAME)?;
+    let folder = files::image(bench, NAME, files::USER)?;
     files::noise(&folder, FILES, SIZE)?;
     std::fs::write(files::changed(bench, NAME), NAME)?;
     files::host(bench, NAME, &[NAME.to_owned()], &server.way()?)?;

@@ -62,7 +62,8 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
 /// Files of the project's own images, dealt to many.
 pub fn define(bench: &Bench, way: &super::way::Way) -> Result<()> {
     let names: Vec<String> = (1..=IMAGES).map(|number| format!("bench-path-{number}")).collect();
-    let folders = names.iter().map(|name| files::image(bench, name)).collect::<Result<Vec<PathBuf>>>()?;
+    let image = |(name, user): (&String, usize)| files::image(bench, name, user);
+    let folders = names.iter().zip(files::USER..).map(image).collect::<Result<Vec<PathBuf>>>()?;
     for (name, folder) in names.iter().zip(&folders) {
         fs::remove_file(folder.join("busybox"))?;
         fs::write(files::changed(bench, name), name)?;

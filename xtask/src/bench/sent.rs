@@ -23,7 +23,7 @@ const CHANGED: usize = 1 << 20;
 pub fn changed(bench: &Bench) -> Result<Vec<Row>> {
     let server = Server::start(bench.dir.join("server"))?;
     let line = Line::to(server.address())?;
-    let folder = files::image(bench, IMAGE)?;
+    let folder = files::image(bench, IMAGE, files::USER)?;
     for (number, file) in files::contents(bench, BYTES)?.iter().enumerate() {
         fs::copy(file, folder.join(number.to_string()))?;
     }
