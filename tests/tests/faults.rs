@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use cairn_tests::project::Machine;
 use cairn_tests::{Project, http, run};
 
 const MAIN: &str = "images/api/app/spirit/version.py";
@@ -86,11 +87,48 @@ fn a_host_is_left_as_it_was_by_whatever_fails() {
     });
     alive(&url);
 
+    read_only(&project, &machine);
+    alive(&url);
+
     // Gone without a trace.
     machine.remove().ok();
     let left = run(std::process::Command::new("ip").args(["netns", "list"])).ok().stdout;
     assert!(!left.contains(host), "{left}");
     project.deploy(&["status", host, "--json"]);
+}
+
+/// The store's file system can only be read, as the kernel makes one that it finds damaged: before a
+/// switch, and in the middle of one.
+fn read_only(project: &Project, machine: &Machine) {
+    let (host, url) = (machine.name, machine.url("proxy"));
+    let remount = |how: &str| machine.ssh(&format!("mount -o remount,bind,{how} /nix")).code == 0;
+    machine.ssh("mount --bind /nix /nix").ok();
+    let before = project.deploy(&["generations", host, "--json"]).ok().stdout;
+
+    assert!(remount("ro"));
+    project.edit(MAIN, "\"\"\"Changed yet again. ", "\"\"\"Changed on a disk that cannot be written. ");
+    project.deploy(&["switch", host, "--yes"]).fails(1, &["Read-only file system"]);
+    http::eventually(&format!("{url}/health"), 200, 10);
+    assert!(remount("rw"));
+    assert_eq!(project.deploy(&["generations", host, "--json"]).ok().stdout, before);
+
+    let switch = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");
+    until(Duration::from_secs(60), || {
+        let started = "grep -Eq '\"phase\": ?\"start\"' /nix/var/cairn/activations/*/state.json";
+        (machine.ssh(started).code == 0).then_some(())
+    });
+    // Refused at a moment at which something is written there.
+    until(Duration::from_secs(10), || remount("ro").then_some(()));
+    let said = switch.wait_with_output().expect("an end");
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(matches!(said.status.code(), Some(1 | 3)) && text.contains("Read-only file system"), "{text}");
+    http::eventually(&format!("{url}/health"), 200, 10);
+
+    assert!(remount("rw"));
+    project.deploy(&["switch", host, "--yes"]).ok();
+    let failed =
+        machine.ssh("systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-'");
+    assert_eq!(failed.stdout, "", "units that failed");
 }
 
 /// Tries until there is a result.
@@ -163,7 +201,9 @@ fn a_full_disk_on_the_host_changes_nothing() {
         filler.join().expect("no panic").ok();
         switch.fails(1, &["space"]);
     });
-    let arrived = machine.ssh("find /nix/store -mindepth 1 -maxdepth 1 ! -name .links | wc -l").ok().stdout;
+    // The agent itself came with the connection.
+    let found = "find /nix/store -mindepth 1 -maxdepth 1 ! -name .links ! -name '*-cairn-agent*' | wc -l";
+    let arrived = machine.ssh(found).ok().stdout;
     assert_eq!(arrived.trim(), "0", "paths that are not whole");
     assert_eq!(project.deploy(&["generations", host, "--json"]).ok().json()["generations"], serde_json::json!([]));
 

@@ -1,8 +1,9 @@
 //! The one place that runs other programs.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -10,13 +11,14 @@ use anyhow::{Context, Result, bail};
 pub struct Program {
     command: Command,
     shown: String,
+    input: Option<File>,
 }
 
 /// Starts the description of a run.
 pub fn program(name: impl AsRef<OsStr>) -> Program {
     let mut command = Command::new(name.as_ref());
     command.current_dir(crate::root());
-    Program { command, shown: name.as_ref().to_string_lossy().into_owned() }
+    Program { command, shown: name.as_ref().to_string_lossy().into_owned(), input: None }
 }
 
 /// The same cargo that runs this task.
@@ -56,6 +58,18 @@ impl Program {
         self
     }
 
+    /// What it reads; nothing, if this is not said.
+    pub fn input(mut self, file: File) -> Self {
+        self.input = Some(file);
+        self
+    }
+
+    /// Starts it silently.
+    pub fn spawn(mut self) -> Result<Child> {
+        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.command.spawn().with_context(|| format!("cannot start `{}`", self.shown))
+    }
+
     /// Runs it with our own output; an exit code other than 0 is an error.
     pub fn run(mut self) -> Result<()> {
         eprintln!("+ {}", self.shown);
@@ -75,8 +89,8 @@ impl Program {
     /// Runs it silently and gives what it printed; an exit code other than 0 is an error that
     /// shows what it wrote to its standard error.
     pub fn output(mut self) -> Result<String> {
-        let output =
-            self.command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", self.shown))?;
+        self.command.stdin(self.input.map_or_else(Stdio::null, Stdio::from));
+        let output = self.command.output().with_context(|| format!("cannot start `{}`", self.shown))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("`{}` failed with {}\n{}", self.shown, output.status, said.trim_end());

@@ -30,7 +30,12 @@ impl Store {
         if !self.is_valid(target)? {
             return Err(StoreError::NotValid { path: target.clone() });
         }
-        replace_link(&link, Path::new(&target.absolute()))
+        let target = target.absolute();
+        // What is there already needs no flush.
+        if std::fs::read_link(&link).is_ok_and(|now| now == Path::new(&target)) {
+            return Ok(());
+        }
+        replace_link(&link, Path::new(&target))
     }
 
     pub fn remove_root(&self, name: &str) -> Result<()> {

@@ -7,8 +7,9 @@ use cairn_protocol::{ActivationId, ActivationRequest, CollectReport, Goal, Reten
 use cairn_store::{GcReport, Store};
 
 use crate::activation::{self, GLANCE, Holder, Lock, record, record::Record};
-use crate::error::Result;
+use crate::error::{Result, file};
 use crate::paths::Paths;
+use crate::receive::begun;
 use crate::{generations, install, manifests, retention, secrets};
 
 /// Records of ended activations that stay: the host's history.
@@ -34,6 +35,7 @@ pub fn run(store: &Store, retention: Retention, dry_run: bool) -> Result<Collect
     for number in &generations {
         generations::delete(store, &paths, *number)?;
     }
+    begun::forget(&paths).map_err(file("cannot remove", &paths.begun()))?;
     let collected = store.collect_garbage(false)?;
     let kept: Result<Vec<_>> =
         generations::list(store)?.iter().map(|generation| manifests::of(&paths, &generation.closure)).collect();

@@ -14,6 +14,7 @@
 
 pub mod activation;
 pub mod adopted;
+pub mod arrive;
 pub mod boot;
 pub mod collect;
 pub mod condition;

@@ -117,11 +117,12 @@ fn generate(directories: &[OsString]) -> Result<(), Stop> {
 }
 
 fn serve_with(options: &[&str]) -> Result<(), Stop> {
-    let mut root = PathBuf::from("/");
+    let (mut root, mut arrived) = (PathBuf::from("/"), false);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         match (*option, options.len()) {
             ("--remove-self", _) => {
+                arrived = true;
                 if let Ok(program) = std::env::current_exe() {
                     serve::remove_self(&program);
                 }
@@ -130,5 +131,5 @@ fn serve_with(options: &[&str]) -> Result<(), Stop> {
             (other, _) => return Err(Stop::Usage(format!("`serve` has no option `{other}`"))),
         }
     }
-    serve::serve(&root).map_err(failed)
+    serve::serve(&root, arrived).map_err(failed)
 }

@@ -155,6 +155,11 @@ impl Paths {
         self.state_dir().join(format!("fleet-{fleet}.lock"))
     }
 
+    /// The file at which a copy was interrupted.
+    pub fn begun(&self) -> PathBuf {
+        self.state_dir().join("begun")
+    }
+
     /// Which services are in maintenance.
     pub fn maintenance(&self) -> PathBuf {
         self.state_dir().join("maintenance")

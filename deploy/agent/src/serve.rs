@@ -21,7 +21,7 @@ use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
-    activation, adopted, collect, examine, generations, history, host_record, install, logs, maintenance, reading,
+    activation, adopted, arrive, collect, examine, generations, history, host_record, install, logs, maintenance, reading,
     receive, restart, secrets, status, uninstall, unlock,
 };
 
@@ -39,22 +39,24 @@ pub enum ServeError {
     Agent(#[from] AgentError),
 }
 
-/// Serves the host below `root` on standard input and output until the client is done.
-pub fn serve(root: &Path) -> Result<(), ServeError> {
+/// Serves the host below `root` on standard input and output until the client is done. One that
+/// `arrived` over the connection takes its place in the store, if there is one.
+pub fn serve(root: &Path, arrived: bool) -> Result<(), ServeError> {
     let from = BufReader::with_capacity(64 << 10, io::stdin().lock());
     let to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    converse(&Paths::new(root), from, to)
+    converse_as(&Paths::new(root), arrived, from, to)
 }
 
 /// The host's store, made when something first needs it: who only looks at a host leaves nothing.
 struct Opened {
     paths: Paths,
+    arrived: bool,
     store: OnceCell<Store>,
 }
 
 impl Opened {
-    fn new(paths: &Paths) -> Result<Self, ServeError> {
-        let opened = Self { paths: paths.clone(), store: OnceCell::new() };
+    fn new(paths: &Paths, arrived: bool) -> Result<Self, ServeError> {
+        let opened = Self { paths: paths.clone(), arrived, store: OnceCell::new() };
         if paths.has_store() {
             opened.get()?;
         }
@@ -67,13 +69,21 @@ impl Opened {
         }
         host_record::note(&self.paths)?;
         let store = Store::open(self.paths.root())?;
+        if self.arrived && let Err(error) = arrive::settle(&store) {
+            // It serves all the same, and comes again next time.
+            eprintln!("cairn-agent: it has no place in the store: {error}");
+        }
         Ok(self.store.get_or_init(|| store))
     }
 }
 
 /// Serves one client over any pair of streams.
-pub fn converse(paths: &Paths, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
-    let store = &Opened::new(paths)?;
+pub fn converse(paths: &Paths, from: impl Read, to: impl Write) -> Result<(), ServeError> {
+    converse_as(paths, false, from, to)
+}
+
+fn converse_as(paths: &Paths, arrived: bool, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
+    let store = &Opened::new(paths, arrived)?;
     let hello = hello(paths, store.store.get())?;
     to.write_all(PREAMBLE.as_bytes()).map_err(FrameError::from)?;
     frame::write_message(&mut to, Kind::Hello, &hello)?;

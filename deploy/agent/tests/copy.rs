@@ -11,7 +11,7 @@ use std::process::Command;
 
 use cairn_protocol::FailureKind;
 use cairn_store::Store;
-use cairn_transport::{CopyProgress, TransportError, copy_closure};
+use cairn_transport::{CopyProgress, Session, TransportError, copy_closure};
 use common::{Home, agent, assert_nothing_arrived, assert_same, links, many_files, noise};
 
 /// Runs something when a copy gets to a point.
@@ -117,6 +117,54 @@ fn an_interrupted_copy_resumes_where_it_stopped() {
     let mut session = agent(there.store.root()).unwrap();
     let report = copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
     assert_eq!(report.files_sent, 300 - kept);
+    assert_same(&here.store, &there.store, &top.path);
+}
+
+#[test]
+fn a_large_file_goes_on_where_it_was_cut() {
+    let (here, there) = (Home::new(), Home::new());
+    let top = here.add("top", &[], |at| noise(at, 1, 40 << 20));
+    // The connection ends after half of the bytes, at most. Nobody else may hold the way in open, or
+    // the sender would wait for whoever reads on.
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; dd bs=65536 count=320 status=none <&3 3<&- | \
+        \"$0\" serve --root \"$1\" 3<&- & exec 3<&-; wait";
+    command.args(["-c", script]);
+    command.arg(env!("CARGO_BIN_EXE_cairn-agent")).arg(there.store.root());
+    let mut session = Session::spawn(command, "test-host").unwrap();
+    copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap_err();
+    session.close();
+    assert_nothing_arrived(&there.store);
+    let begun = there.store.root().join("nix/var/cairn/begun");
+    // The agent may need a moment to see the end.
+    let kept = (0..500).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        fs::read_dir(&begun).ok()?.next()?.ok()?.metadata().ok()
+    });
+    let kept = kept.unwrap().len();
+    assert!(kept > 1 << 20, "{kept} bytes were kept");
+
+    let mut session = agent(there.store.root()).unwrap();
+    let report = copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
+    assert_eq!(report.files_sent, 1);
+    let rest = (40 << 20) - kept;
+    assert!(report.bytes_sent < rest + (64 << 10), "{} bytes where {rest} were missing", report.bytes_sent);
+    assert_same(&here.store, &there.store, &top.path);
+    assert_eq!(fs::read_dir(&begun).unwrap().count(), 0);
+}
+
+#[test]
+fn a_damaged_beginning_is_thrown_away() {
+    let (here, there) = (Home::new(), Home::new());
+    let top = here.add("top", &[], |at| noise(at, 1, 1 << 20));
+    let begun = there.store.root().join("nix/var/cairn/begun");
+    fs::create_dir_all(&begun).unwrap();
+    let link = fs::read_dir(here.store.links_dir()).unwrap().next().unwrap().unwrap();
+    fs::write(begun.join(link.file_name()), vec![0; 1 << 19]).unwrap();
+    let copy = || copy_closure(&mut agent(there.store.root()).unwrap(), &here.store, &here.closure(&top), &());
+    let error = copy().unwrap_err();
+    assert!(matches!(error.failure().unwrap().kind, FailureKind::FileMismatch { .. }), "{error}");
+    copy().unwrap();
     assert_same(&here.store, &there.store, &top.path);
 }
 

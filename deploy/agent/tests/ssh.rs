@@ -122,11 +122,20 @@ fn the_agent_is_sent_once() {
     };
     let before = leftovers();
 
-    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
     assert!(session.bootstrapped());
-    assert_eq!((session.hello().valid.len(), session.hello().all_valid), (0, true));
+    assert_eq!(
+        (session.hello().valid.as_slice(), session.hello().all_valid),
+        ([agent.store_path.clone()].as_slice(), true)
+    );
     assert_eq!(leftovers(), before, "the bootstrapped agent removes its directory");
-    copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
+    session.close();
+
+    // It stays, whatever became of that connection, and does not come along with a closure again.
+    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    assert!(!session.bootstrapped());
+    let report = copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
+    assert_eq!(report.paths_sent, 1);
     session.close();
 
     let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
@@ -193,6 +202,24 @@ fn an_agent_for_another_platform_is_not_sent() {
     let error = Session::open(&server.target(), &agent, &Options::default()).map(|_| ()).unwrap_err();
     let TransportError::WrongPlatform { machine, agent, .. } = error else { panic!("{error}") };
     assert_eq!((machine.as_str(), agent.as_str()), (Platform::native().machine(), other.oci()));
+}
+
+#[test]
+fn a_crowded_server_is_asked_again() {
+    let (server, here) = (Server::start(), Home::new());
+    let agent = agent(&here);
+    // The first two connections end as sshd ends those that are too many.
+    let (asked, crowded) = (server.file("asked"), server.file("ssh"));
+    let script = format!(
+        "#!/bin/sh\necho >> {0}\n[ $(wc -l < {0}) -gt 2 ] && exec ssh \"$@\"\n\
+         echo 'kex_exchange_identification: Connection closed by remote host' >&2\nexit 255\n",
+        asked.display()
+    );
+    fs::write(&crowded, script).unwrap();
+    fs::set_permissions(&crowded, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let options = Options { ssh: crowded, ..Options::default() };
+    Session::open(&server.target(), &agent, &options).unwrap().close();
+    assert_eq!(fs::read_to_string(&asked).unwrap().lines().count(), 3);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What most commands need, made when first asked for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use cairn_closure::ServiceName;
 use cairn_exposure::Assessment;
 use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
-use cairn_fleet::Fleet;
+use cairn_fleet::{Fleet, in_parallel};
 use cairn_formats::{Platform, StorePath};
 use cairn_machine::{MachineSpec, Machines};
 use cairn_realise::{Mirrored, Realised, Realiser};
@@ -26,6 +28,8 @@ pub struct Context {
     pub display: Display,
     project_dir: Option<PathBuf>,
     store_root: Option<PathBuf>,
+    /// Images that were read: many hosts run the same.
+    read: Mutex<BTreeMap<String, Material>>,
 }
 
 impl Context {
@@ -34,6 +38,7 @@ impl Context {
             display: Display::new(global.json, global.quiet),
             project_dir: global.project.clone(),
             store_root: global.store.clone(),
+            read: Mutex::default(),
         })
     }
 
@@ -86,16 +91,38 @@ impl Context {
     }
 
     /// Builds a host's closure.
-    pub fn build_host(&self, project: &Project, store: &Store, host: &Host) -> Result<Realised> {
+    pub fn build_host(&self, project: &Project, store: &Store, host: &Host) -> Result<StorePath> {
+        let (planned, closure) = self.realise_host(project, store, host)?;
+        self.accept(store, host, &planned, &closure)?;
+        Ok(closure)
+    }
+
+    /// Builds the closures of hosts. One after the other, since most of what they need is the same and
+    /// built once; but each is scored by a process of its own, and those run side by side.
+    pub fn build_hosts(&self, project: &Project, store: &Store, hosts: &[Host]) -> Result<Vec<StorePath>> {
+        let realise = |host| Ok((host, self.realise_host(project, store, host)?));
+        let realised = hosts.iter().map(realise).collect::<Result<Vec<(&Host, (Planned, StorePath))>>>()?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let accepted =
+            in_parallel(processors, &realised, |(host, (planned, closure))| self.accept(store, host, planned, closure));
+        accepted.into_iter().collect::<Result<()>>()?;
+        Ok(realised.into_iter().map(|(_, (_, closure))| closure).collect())
+    }
+
+    fn realise_host(&self, project: &Project, store: &Store, host: &Host) -> Result<(Planned, StorePath)> {
         let planned = self.plan_host(project, host)?;
+        let realised = self.realise(project, store, &planned, &format!("hosts.{}", host.name))?;
+        Ok((planned, realised.path))
+    }
+
+    /// Keeps a closure, if no service of it is too exposed.
+    fn accept(&self, store: &Store, host: &Host, planned: &Planned, closure: &StorePath) -> Result<()> {
         let what = format!("hosts.{}", host.name);
-        let realised = self.realise(project, store, &planned, &what)?;
-        let assessment = self.assess(store, host, &planned, &realised.path)?;
+        let assessment = self.assess(store, host, planned, closure)?;
         if let Some(unscored) = &assessment.and_then(|assessment| assessment.unscored) {
             self.display.note(&format!("{what}: services are not scored: {unscored}"));
         }
-        store.set_root(&what, &realised.path)?;
-        Ok(realised)
+        Ok(store.set_root(&what, closure)?)
     }
 
     /// How exposed a host's services are. One above its limit is an error.
@@ -121,11 +148,17 @@ impl Context {
     }
 
     /// The images that a host runs.
-    pub fn materials(&self, project: &Project, host: &Host) -> Result<std::collections::BTreeMap<String, Material>> {
+    pub fn materials(&self, project: &Project, host: &Host) -> Result<BTreeMap<String, Material>> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let material = |name: &str| {
+            if let Some(known) = read.get(name) {
+                return Ok((name.to_owned(), known.clone()));
+            }
             let image = project.image(name)?;
             let (lock, configuration) = (project.lock(&image)?, project.configuration(&image)?);
-            Ok((name.to_owned(), Material { image, lock, configuration }))
+            let material = Material { image, lock, configuration };
+            read.insert(name.to_owned(), material.clone());
+            Ok((name.to_owned(), material))
         };
         plan::images_of(&host.definition).map(material).collect()
     }

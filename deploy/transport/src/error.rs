@@ -64,6 +64,11 @@ impl TransportError {
         matches!(self, Self::Ssh { fault: SshFault::Unreachable { .. } | SshFault::Silent { .. }, .. })
     }
 
+    /// Whether the server had too many logins under way.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Ssh { fault, .. } if fault.is_crowded())
+    }
+
     /// Whether the host could not be reached at all, so that nothing can have changed on it.
     pub const fn before_contact(&self) -> bool {
         matches!(

@@ -45,6 +45,16 @@ pub enum SshFault {
     Other { status: String, detail: String },
 }
 
+/// How `ssh` begins the line that says that a server closed the connection before its greeting.
+const NO_GREETING: &str = "kex_exchange_identification";
+
+impl SshFault {
+    /// Whether it may work a moment later: see [`crate::crowd`].
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Unreachable { detail } if detail.contains(NO_GREETING))
+    }
+}
+
 fn detail_of(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
@@ -82,11 +92,13 @@ pub fn classify(code: Option<i32>, stderr: &str, pinned: Option<&str>) -> SshFau
         let key = line_with(&["Load key", "UNPROTECTED PRIVATE KEY", "not accessible", "sign_and_send_pubkey"]);
         return SshFault::AuthRefused { detail: key.map_or(detail.clone(), |key| format!("{detail}; {key}")) };
     }
+    if let Some(detail) = line_with(&[NO_GREETING]) {
+        return SshFault::Unreachable { detail };
+    }
     if let Some(detail) = line_with(&[
         "connect to host",
         "Could not resolve hostname",
         "banner exchange",
-        "kex_exchange_identification",
         "Connection closed by",
         "Connection reset by",
         "Connection timed out",
@@ -155,6 +167,12 @@ Host key verification failed.
                 "Connection timed out during banner exchange",
                 None,
                 unreachable("Connection timed out during banner exchange"),
+            ),
+            (
+                Some(255),
+                "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535",
+                None,
+                unreachable("kex_exchange_identification: Connection closed by remote host"),
             ),
             (Some(255), denied, None, SshFault::AuthRefused { detail: denied.to_owned() }),
             (

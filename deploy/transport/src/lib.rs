@@ -24,6 +24,7 @@
 
 mod bootstrap;
 mod copy;
+mod crowd;
 mod error;
 mod fault;
 mod learn;

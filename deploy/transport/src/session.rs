@@ -11,10 +11,10 @@ use cairn_protocol::frame::{self, FrameError, Kind};
 use cairn_protocol::{Event, Hello, Request, Response, VERSION};
 
 use crate::bootstrap::{self, Opening};
-use crate::fault;
 use crate::pipe::Pipe;
 use crate::ssh::{self, Agent, Target};
 use crate::{SshFault, TransportError};
+use crate::{crowd, fault};
 
 /// How long nothing may pass while something is on its way: hosts check a path of some gigabytes,
 /// and slow lines empty their buffers, in less.
@@ -56,6 +56,10 @@ pub struct Session {
 impl Session {
     /// Connects to `target` and starts `agent` there, sending it along if the host lacks it.
     pub fn open(target: &Target, agent: &Agent, options: &Options) -> Result<Self, TransportError> {
+        crowd::patiently(&target.name, || Self::try_open(target, agent, options))
+    }
+
+    fn try_open(target: &Target, agent: &Agent, options: &Options) -> Result<Self, TransportError> {
         let file_error = |source| TransportError::AgentFile { file: agent.file.clone(), source };
         let size = std::fs::metadata(&agent.file).map_err(file_error)?.len();
         let remote = bootstrap::remote_command(&agent.store_path, size);

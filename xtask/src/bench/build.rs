@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::measure::{median, ratio, remove, seconds, timed};
+use super::measure::{median, middle, ratio, remove, seconds, timed};
 use super::{Bench, Row};
 use crate::process::program;
 use crate::{root, setup};
@@ -28,8 +28,7 @@ pub fn cold(bench: &Bench) -> Result<Vec<Row>> {
     for store in &stores {
         times.push(timed(|| bench.deploy_over(store, &["build", "images.api"]).output().map(drop))?);
     }
-    times.sort();
-    let ours = times[COLD_RUNS / 2];
+    let ours = middle(times);
 
     let lock = fs::read_to_string(root().join("images/api/image.lock"))?;
     let (debs, wheels) = packages(&lock);

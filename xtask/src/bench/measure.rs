@@ -16,9 +16,29 @@ pub fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
 }
 
 pub fn median(runs: usize, mut work: impl FnMut() -> Result<()>) -> Result<Duration> {
-    let mut times = (0..runs).map(|_| timed(&mut work)).collect::<Result<Vec<_>>>()?;
-    times.sort();
-    Ok(times[runs / 2])
+    Ok(middle((0..runs).map(|_| timed(&mut work)).collect::<Result<Vec<_>>>()?))
+}
+
+/// Medians of `works`, which are done in turn; `before` is done ahead of each and not counted.
+pub fn in_turn<const N: usize>(
+    runs: usize,
+    before: impl Fn() -> Result<()>,
+    works: [&dyn Fn() -> Result<()>; N],
+) -> Result<[Duration; N]> {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..runs {
+        for (work, times) in works.iter().zip(&mut times) {
+            before()?;
+            times.push(timed(work)?);
+        }
+    }
+    Ok(times.map(middle))
+}
+
+/// The median.
+pub fn middle<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 pub fn seconds(time: Duration) -> String {
@@ -28,6 +48,10 @@ pub fn seconds(time: Duration) -> String {
 /// How many times `small` goes into `large`.
 pub fn ratio(large: Duration, small: Duration) -> String {
     format!("{:.2}×", large.as_secs_f64() / small.as_secs_f64())
+}
+
+pub fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
 pub fn mebibytes(bytes: u64) -> String {

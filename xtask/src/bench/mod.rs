@@ -6,17 +6,27 @@
 mod build;
 mod by_hand;
 mod copy;
+mod delay;
+mod fifty;
+mod files;
 mod host;
 mod json;
+mod large;
+mod latency;
 mod load;
 mod machine;
 mod measure;
+mod rollback;
+mod sent;
+mod server;
 mod stack;
+mod way;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::process::{Program, program};
 use crate::{setup, target};
@@ -29,12 +39,18 @@ struct Row {
 
 type Measure = fn(&Bench) -> Result<Vec<Row>>;
 
-const ALL: [(&str, Measure); 6] = [
+const ALL: [(&str, Measure); 12] = [
     ("cold", build::cold),
     ("cached", build::cached),
     ("line", build::one_line),
     ("switch", host::rows),
     ("copy", copy::rows),
+    ("latency", latency::rows),
+    ("changed", sent::changed),
+    ("interrupted", sent::interrupted),
+    ("large", large::rows),
+    ("fifty", fifty::rows),
+    ("rollback", rollback::rows),
     ("stack", stack::rows),
 ];
 
@@ -90,16 +106,44 @@ impl Bench {
     }
 
     fn deploy_over(&self, store: &Path, arguments: &[&str]) -> Program {
-        program(&self.deploy)
-            .args(arguments)
-            .dir(&self.project)
-            .env("DEPLOY_STORE", store)
-            .env("XDG_STATE_HOME", self.dir.join("state"))
+        self.within(program(&self.deploy).args(arguments), store)
+    }
+
+    fn within(&self, program: Program, store: &Path) -> Program {
+        program.dir(&self.project).env("DEPLOY_STORE", store).env("XDG_STATE_HOME", self.dir.join("state"))
+    }
+
+    /// Processor time of `deploy` and of all that it starts.
+    fn processor_time(&self, arguments: &[&str]) -> Result<Duration> {
+        let script = "TIMEFORMAT='%3U %3S'; exec 3>&2; { time \"$@\" >/dev/null 2>&3; } 2>&1";
+        let timed = program("bash").args(["-c", script, "bash"]).args([&self.deploy]).args(arguments);
+        let said = self.within(timed, &self.store()).output()?;
+        let seconds: Option<Vec<f64>> = said.split_whitespace().map(|part| part.parse().ok()).collect();
+        let seconds = seconds.with_context(|| format!("`time` said `{said}`"))?;
+        Ok(Duration::from_secs_f64(seconds.iter().sum()))
+    }
+
+    /// Builds a host; gives the store path of its closure.
+    fn closure(&self, host: &str) -> Result<String> {
+        let built = self.deploy(&["build", &format!("hosts.{host}"), "--json"]).output()?;
+        Ok(json::text(&built, "store_path").context("`deploy build` named no store path")?.to_owned())
+    }
+
+    /// Writes a store path and all that it needs into one file, uncompressed.
+    fn archive(&self, path: &str, to: &Path) -> Result<()> {
+        let script = "nix-store --store \"$1\" --export $(nix-store --store \"$1\" -qR \"$2\") > \"$3\"";
+        let store = self.store();
+        program("sh").args(["-c", script, "sh"]).args([&store]).args([path]).args([to]).output().map(drop)
     }
 
     /// Changes one line of the application.
     fn change_a_line(&self) -> Result<()> {
+        self.stamp(&self.project.join("images/api/app/spirit/version.py"))
+    }
+
+    /// Writes what was never there before.
+    fn stamp(&self, file: &Path) -> Result<()> {
         let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
-        Ok(fs::write(self.project.join("images/api/app/spirit/version.py"), format!("VERSION = \"{stamp}\"\n"))?)
+        Ok(fs::write(file, format!("VERSION = \"{stamp}\"\n"))?)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::machine::Machine;
-use super::measure::{mebibytes, ratio, seconds, timed};
+use super::measure::{mebibytes, milliseconds, ratio, seconds, timed};
 use super::{Bench, Row, by_hand, json, load};
 
 const HOST: &str = "bench-stack";
@@ -104,8 +104,7 @@ fn value(bench: &Bench, machine: &Machine) -> Result<Row> {
     for n in 0..RUNS {
         define(bench, 31 + n)?;
         let took = timed(|| bench.deploy(&["switch", HOST, "--yes"]).output().map(drop))?;
-        let events = machine.ssh("cat \"$(ls -d /nix/var/cairn/activations/* | tail -n 1)/events.jsonl\"").output()?;
-        let waits = waits(&events)?;
+        let waits = waits(&machine.events()?)?;
         whole.push(took);
         health.push(waits.health);
         jobs.push(waits.jobs);
@@ -120,14 +119,14 @@ fn value(bench: &Bench, machine: &Machine) -> Result<Row> {
 }
 
 #[derive(Default)]
-struct Waits {
-    health: Duration,
-    jobs: Duration,
+pub struct Waits {
+    pub health: Duration,
+    pub jobs: Duration,
 }
 
 /// Of an activation's events: from each question for health to the last good answer to it, and from
 /// the start to the end of each task and check.
-fn waits(events: &str) -> Result<Waits> {
+pub fn waits(events: &str) -> Result<Waits> {
     let mut waits = Waits::default();
     let (mut asked, mut answered, mut started) = (None, None, None);
     for line in events.lines() {
@@ -176,8 +175,4 @@ fn idle(machine: &Machine) -> Result<Row> {
         ours: format!("{}: {}", mebibytes(services.values().sum()), each.join(", ")),
         peer: String::new(),
     })
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }

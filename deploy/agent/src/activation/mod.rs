@@ -76,7 +76,7 @@ pub fn start(store: &Store, request: &ActivationRequest) -> Result<Started> {
     holder.reason.clone_from(&request.reason);
     let lock = lock(store, &paths, &holder)?;
 
-    let id = new_id()?;
+    let id = record::new_id(&paths)?;
     let profile = store.profile(PROFILE_NAME)?;
     let current = profile.current()?;
     if let Some(expected) = request.expected {
@@ -195,12 +195,6 @@ fn spawn(id: &ActivationId, agent: &str, purpose: &str) -> Result<()> {
         end_within_seconds: REVERT_SECONDS,
     }
     .spawn()
-}
-
-/// Sorts by time, which [`record::ids`] relies on.
-fn new_id() -> Result<ActivationId> {
-    let text = format!("{:013}-{}", record::milliseconds(), std::process::id());
-    ActivationId::parse(&text).map_err(|e| AgentError::Unsupported(e.to_string()))
 }
 
 /// The root that keeps an activation's closure; [`collect`] removes those that a reboot left.

@@ -108,6 +108,15 @@ pub fn ids(paths: &Paths) -> Vec<ActivationId> {
     ids
 }
 
+/// Begins with the time, and sorts behind all others also when the clock was set back: which is the
+/// newest must not depend on it.
+pub fn new_id(paths: &Paths) -> Result<ActivationId> {
+    let time_of = |id: &ActivationId| id.as_str().split('-').next()?.parse::<u64>().ok();
+    let after = ids(paths).iter().find_map(time_of).map_or(0, |last| last.saturating_add(1));
+    let text = format!("{:013}-{}", milliseconds().max(after), std::process::id());
+    ActivationId::parse(&text).map_err(|e| AgentError::Unsupported(e.to_string()))
+}
+
 /// The newest activation: the only one that can be under way or in need of being picked up,
 /// since each settles the one before it. One that cannot be read is passed over; it must not
 /// keep the host from being deployed to.
@@ -159,4 +168,23 @@ pub fn milliseconds() -> u64 {
 pub fn boot_id(paths: &Paths) -> String {
     let text = fs::read_to_string(paths.boot_id()).unwrap_or_default();
     text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_newest_sorts_last_whatever_the_clock_says() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let first = new_id(&paths).unwrap();
+        // Made when the clock was ahead, by two decades and by more.
+        for ahead in ["2500000000000-7", "9999999999998-1"] {
+            fs::create_dir_all(paths.activations().join(ahead)).unwrap();
+            let id = new_id(&paths).unwrap();
+            assert!(id.as_str() > ahead && id > first, "{id} after {ahead}");
+        }
+    }
 }

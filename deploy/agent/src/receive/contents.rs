@@ -13,7 +13,8 @@ use cairn_store::Store;
 
 use super::spool::{Spool, current};
 use super::survey::Survey;
-use super::{ReceiveError, decompressed};
+use super::{ReceiveError, begun, decompressed};
+use crate::paths::Paths;
 
 /// Modification time of everything in a store: one second past the epoch.
 pub fn epoch() -> SystemTime {
@@ -33,7 +34,7 @@ pub fn receive(
     survey: &Survey,
     from: DataReader<impl Read>,
 ) -> Result<u64, ReceiveError> {
-    let links = store.links_dir();
+    let (links, paths) = (store.links_dir(), Paths::new(store.root()));
     let mut stream = decompressed(from).map_err(ReceiveError::Connection)?;
     let arriving = dir.join("arriving");
     let mut buffer = Vec::with_capacity(BUFFER);
@@ -44,7 +45,24 @@ pub fn receive(
         match (step.item, step.content) {
             (Item::Path(header), _) => path = Some(header.path),
             (Item::File { file, .. }, Some(number)) if survey.wanted.contains(number) => {
-                let got = write(&arriving, &file, &mut stream, &mut buffer)?;
+                let begun = survey.begun.as_ref().filter(|begun| begun.starts(&file));
+                let written = match begun {
+                    Some(begun) => {
+                        let mut whole = Read::take(&begun.file, begun.bytes).chain(&mut stream);
+                        write(&arriving, &file, &mut whole, &mut buffer)
+                    }
+                    None => write(&arriving, &file, &mut stream, &mut buffer),
+                };
+                if let Err(ReceiveError::Connection(_)) = written {
+                    // Without it, the next attempt has more to send.
+                    if let Err(error) = begun::keep(&paths, &arriving, &file.link) {
+                        eprintln!("cairn-agent: what arrived of a file is lost: {error}");
+                    }
+                }
+                let got = written?;
+                if begun.is_some() {
+                    begun::done(&paths, &file.link).map_err(ReceiveError::file("remove from", &paths.begun()))?;
+                }
                 if got != file.link {
                     let path = current(path.as_ref())?.clone();
                     return Err(ReceiveError::FileMismatch { path, expected: file.link, got });
@@ -78,11 +96,13 @@ fn write(
     if let Some(fault) = tee.fault.take() {
         return Err(ReceiveError::file("write", to)(fault));
     }
+    // Also what arrived of a file that is not whole.
+    let flushed = tee.flush();
     let hash = hash.map_err(ReceiveError::Connection)?;
     let times = fs::FileTimes::new().set_modified(epoch());
     // The mode given on opening is subject to whatever umask the agent was started with.
     let permissions = fs::Permissions::from_mode(mode(file.executable));
-    let written = tee.flush().and_then(|()| tee.to.set_times(times)).and_then(|()| tee.to.set_permissions(permissions));
+    let written = flushed.and_then(|()| tee.to.set_times(times)).and_then(|()| tee.to.set_permissions(permissions));
     written.map_err(ReceiveError::file("write", to))?;
     Ok(hash)
 }
@@ -123,6 +143,7 @@ impl<R: Read> Read for Tee<'_, R> {
 /// such files stay, and the next attempt finds them.
 pub fn forget(store: &Store, spool: &mut Spool, survey: &Survey) {
     let links = store.links_dir();
+    let _ = begun::forget(&Paths::new(store.root()));
     let Ok(mut walk) = spool.walk() else { return };
     while let Ok(Some(step)) = walk.next_step() {
         if let (Item::File { file, .. }, Some(number)) = (step.item, step.content)

@@ -5,7 +5,7 @@
 //!
 //! 1. [`survey`]: is what is announced acceptable, and which file contents does the store lack?
 //! 2. [`contents`]: each arriving file is hashed and becomes `.links/HASH` at once, so that an
-//!    interrupted copy goes on where it stopped.
+//!    interrupted copy goes on where it stopped; in the middle of a file by [`begun`].
 //! 3. [`build`]: trees are hard links to `.links` and to the base; the NAR of each is hashed.
 //! 4. [`place`]: all trees are moved to their names and registered in one transaction.
 //!
@@ -13,6 +13,7 @@
 //! must be content-addressed, its name must follow from the announced hash, and the tree must have
 //! that hash.
 
+pub mod begun;
 mod build;
 mod contents;
 mod error;

@@ -9,11 +9,15 @@ use cairn_protocol::manifest::{self, Item};
 use cairn_protocol::wanted::Wanted;
 use cairn_store::Store;
 
+use super::begun::Begun;
 use super::spool::{Spool, current};
 use super::{ReceiveError, error};
+use crate::paths::Paths;
 
 pub struct Survey {
     pub wanted: Wanted,
+    /// What is there of one of them.
+    pub begun: Option<Begun>,
     /// Bytes on disk of what is wanted and of the trees.
     bytes: u64,
     inodes: u64,
@@ -26,7 +30,8 @@ const SLACK: u64 = 1 << 20;
 
 pub fn survey(store: &Store, spool: &mut Spool) -> Result<Survey, ReceiveError> {
     let links = store.links_dir();
-    let mut survey = Survey { wanted: Wanted::default(), bytes: SLACK, inodes: 0 };
+    let begun = Begun::find(&Paths::new(store.root()));
+    let mut survey = Survey { wanted: Wanted::default(), begun, bytes: SLACK, inodes: 0 };
     let mut announced = HashSet::new();
     let mut references = HashSet::new();
     let (mut path, mut left) = (None, 0);
@@ -50,7 +55,10 @@ pub fn survey(store: &Store, spool: &mut Spool) -> Result<Survey, ReceiveError> 
                 left = fits.ok_or_else(|| refused(path, "its files are larger than its announced size"))?;
                 if step.content.is_some() {
                     let lacks = !is_whole(&links.join(file.link.nix32()), file.size);
-                    survey.wanted.push(lacks);
+                    match survey.begun.as_ref().filter(|begun| lacks && begun.starts(&file)) {
+                        Some(begun) => survey.wanted.push_begun(begun.bytes),
+                        None => survey.wanted.push(lacks),
+                    }
                     if lacks {
                         survey.bytes = survey.bytes.saturating_add(file.size.next_multiple_of(BLOCK));
                         survey.inodes += 1;

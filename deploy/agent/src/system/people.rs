@@ -23,7 +23,7 @@ use crate::paths::Paths;
 use crate::process;
 
 /// Users that may be ours, and their ids; written before one is made.
-type Record = BTreeMap<UserName, u32>;
+pub type Record = BTreeMap<UserName, u32>;
 
 /// One line of getent(1): its fields.
 fn entry(database: &str, key: &str) -> Result<Option<Vec<String>>> {
@@ -44,7 +44,7 @@ fn group(key: &str) -> Result<Option<(String, u32)>> {
     Ok(entry("group", key)?.and_then(|fields| Some((fields.first()?.clone(), fields.get(2)?.parse().ok()?))))
 }
 
-fn record(paths: &Paths) -> Result<Record> {
+pub fn record(paths: &Paths) -> Result<Record> {
     Ok(files::read_json(&paths.people_record())?.unwrap_or_default())
 }
 

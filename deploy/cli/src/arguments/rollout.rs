@@ -13,7 +13,7 @@ use serde::de::value::Error;
 /// Of every command that works on hosts.
 #[derive(Debug, Args)]
 pub struct ReachOptions {
-    /// Hosts that are worked on at once [default: 10]
+    /// Hosts that are worked on at once [default: 32]
     #[arg(long, value_name = "N")]
     pub parallel: Option<NonZeroUsize>,
     /// Hosts that cannot be reached are no failure, as long as another one can

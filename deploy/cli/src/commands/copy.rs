@@ -12,8 +12,7 @@ pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
     let project = context.project()?;
     let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
-    let closures =
-        hosts.iter().map(|host| Ok(context.build_host(&project, &store, host)?.path)).collect::<Result<Vec<_>>>()?;
+    let closures = context.build_hosts(&project, &store, &hosts)?;
     let progress = context.display.hosts();
     interrupt::listen(progress.speaker())?;
     let fleet = context.fleet_apart(&store)?;

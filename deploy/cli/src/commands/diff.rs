@@ -35,7 +35,7 @@ pub fn run(context: &Context, options: &DiffOptions) -> Result<u8> {
         bail!("`{}` is a fleet, and generations are those of a host\n  help: name one of its hosts", options.host);
     };
     let next = match options.to {
-        Some(DiffTo::Next) => Some(context.build_host(&project, &store, host)?.path),
+        Some(DiffTo::Next) => Some(context.build_host(&project, &store, host)?),
         _ => None,
     };
     let fleet = context.fleet(&store)?;

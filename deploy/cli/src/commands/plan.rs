@@ -36,9 +36,8 @@ pub fn run(context: &Context, options: &PlanOptions) -> Result<u8> {
     let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
     let source = source::of(&project.root, &context.display);
-    let build = |host: Host| Ok((context.build_host(&project, &store, &host)?.path, host));
-    let wanted: Vec<(Host, StorePath)> =
-        hosts.into_iter().map(|host| build(host).map(|(path, host)| (host, path))).collect::<Result<_>>()?;
+    let closures = context.build_hosts(&project, &store, &hosts)?;
+    let wanted: Vec<(Host, StorePath)> = hosts.into_iter().zip(closures).collect();
     let fleet = context.fleet(&store)?;
     let answers = each::each(&wanted, |(host, closure)| plan(context, &fleet, host, closure));
     let code = each::exit_code(&answers);

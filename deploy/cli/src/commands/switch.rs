@@ -160,8 +160,7 @@ fn wanted(context: &Context, options: &SwitchOptions, project: &Project, store: 
     let Some(file) = &options.plan else {
         let hosts = context.hosts(project, &options.hosts)?;
         let source = source::of(&project.root, &context.display);
-        let build = |host| Ok(context.build_host(project, store, host)?.path);
-        let closures = hosts.iter().map(build).collect::<Result<Vec<_>>>()?;
+        let closures = context.build_hosts(project, store, &hosts)?;
         return Ok(Wanted { hosts, closures, source, expected: None });
     };
     let plans = Plans::read(file)?;

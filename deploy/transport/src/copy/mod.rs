@@ -2,7 +2,8 @@
 //!
 //! 1. What the host has is known from its hello ([`plan`]); the rest is described by manifests
 //!    ([`describe`]), sent in one compressed stream without waiting for anything.
-//! 2. The host answers with the file contents it lacks, one bit each.
+//! 2. The host answers with the file contents it lacks, one bit each, and how much it has of the one
+//!    at which an earlier copy was interrupted.
 //! 3. Those are sent in one compressed stream ([`contents`]); the host builds the trees, checks
 //!    every hash and registers all paths at once.
 //!
@@ -114,9 +115,13 @@ fn send(
     })?;
     let count = contents.len() as u64;
     let wanted = session.data("the host looked up what it lacks", |data| Wanted::read(data, count))?;
-    let chosen = || (0..count).zip(&contents).filter(|(n, _)| wanted.contains(*n)).map(|(_, content)| content);
-    progress.planned(plan.missing.len() as u64, wanted.count(), chosen().map(|c| c.size).sum());
-    session.write_data("files were sent", |data| contents::send(data, chosen(), progress))?;
+    let chosen = || {
+        let lacking = (0..count).zip(&contents).filter(|(n, _)| wanted.contains(*n));
+        lacking.map(|(n, content)| (content, wanted.begun(n)))
+    };
+    let total = chosen().map(|(content, from)| content.size.saturating_sub(from)).sum();
+    progress.planned(plan.missing.len() as u64, wanted.count(), total);
+    session.write_data("files were sent", |data| contents::send(data, chosen(), total, progress))?;
     *files_sent += wanted.count();
     let response = session.response("the host checked what it received", &mut |event| match event {
         Event::Copy(CopyEvent::Received { .. }) => progress.received(),

@@ -1,0 +1,88 @@
+//! A real OpenSSH on the loopback interface, in a mount namespace whose `/nix` is a folder of ours.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::measure::remove;
+use super::way::Way;
+use crate::process::program;
+
+/// Ends with this value.
+pub struct Server {
+    child: Child,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    pub fn start(dir: PathBuf) -> Result<Self> {
+        remove(&dir)?;
+        fs::create_dir_all(dir.join("nix"))?;
+        // The mount point; stays empty where no Nix is installed. And sshd's own.
+        fs::create_dir_all("/nix")?;
+        fs::create_dir_all("/run/sshd")?;
+        for key in ["host", "user"] {
+            program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).args([dir.join(key)]).output()?;
+        }
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let script = "mount --make-rprivate / && mount --bind \"$1\" /nix && shift && exec \"$@\"";
+        let authorized = format!("AuthorizedKeysFile={}", dir.join("user.pub").display());
+        let child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script, "sh"])
+            .arg(dir.join("nix"))
+            .args(["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", &port.to_string(), "-h"])
+            .arg(dir.join("host"))
+            .args(["-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", "-o", "UsePAM=no", "-o", "StrictModes=no"])
+            .args(["-o", "PermitRootLogin=prohibit-password", "-o", &authorized])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(dir.join("log"))?)
+            .spawn()
+            .context("cannot start an SSH server")?;
+        let server = Self { child, dir, port };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(server.address()).is_err() {
+            if Instant::now() > deadline {
+                bail!("the SSH server does not answer: {}", fs::read_to_string(server.dir.join("log"))?);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// What is `/nix` there.
+    pub fn nix(&self) -> PathBuf {
+        self.dir.join("nix")
+    }
+
+    pub fn way(&self) -> Result<Way> {
+        let key = fs::read_to_string(self.dir.join("host.pub"))?;
+        let key: Vec<&str> = key.split_whitespace().take(2).collect();
+        Ok(Way { port: self.port, host_key: key.join(" "), identity: self.dir.join("user") })
+    }
+
+    /// Takes away all that was copied to it.
+    pub fn empty(&self) -> Result<()> {
+        for entry in fs::read_dir(self.nix())? {
+            remove(&entry?.path())?;
+        }
+        // What was freed is not looked at by whoever comes next.
+        program("sync").output().map(drop)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
