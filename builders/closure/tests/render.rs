@@ -141,7 +141,7 @@ fn the_unit_says_what_the_service_needs() {
         "KillSignal=SIGQUIT",
         "SupplementaryGroups=10001",
         "BindReadOnlyPaths=/run/cairn/api",
-        "After=cairn-boot.service cairn-api.target",
+        "After=cairn-boot.service cairn-api.target network.target",
         "UMask=0077",
     ] {
         assert!(proxy.lines().any(|l| l == line), "{line}\n{proxy}");

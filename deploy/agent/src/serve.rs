@@ -21,8 +21,8 @@ use crate::activation::Holder;
 use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
-    activation, adopted, arrive, collect, examine, generations, history, host_record, install, logs, maintenance, reading,
-    receive, restart, secrets, status, uninstall, unlock,
+    activation, adopted, arrive, collect, examine, generations, history, host_record, install, logs, maintenance,
+    reading, receive, restart, secrets, status, uninstall, unlock,
 };
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
@@ -69,7 +69,9 @@ impl Opened {
         }
         host_record::note(&self.paths)?;
         let store = Store::open(self.paths.root())?;
-        if self.arrived && let Err(error) = arrive::settle(&store) {
+        if self.arrived
+            && let Err(error) = arrive::settle(&store)
+        {
             // It serves all the same, and comes again next time.
             eprintln!("cairn-agent: it has no place in the store: {error}");
         }

@@ -57,7 +57,9 @@ pub fn trial_links(paths: &Paths) -> Vec<PathBuf> {
 pub fn foreign_units(paths: &Paths) -> Vec<PathBuf> {
     let all = UNIT_FOLDERS.iter().flat_map(|folder| entries(&paths.at(folder)));
     let pull = pull(paths);
-    all.filter(|path| !pull.contains(path)).filter(|path| UnitName::parse(name(path).trim_end_matches(".d")).is_ok()).collect()
+    all.filter(|path| !pull.contains(path))
+        .filter(|path| UnitName::parse(name(path).trim_end_matches(".d")).is_ok())
+        .collect()
 }
 
 /// Mounts below `/run/cairn`, the innermost first.

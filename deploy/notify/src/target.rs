@@ -92,6 +92,8 @@ fn origin(url: &str) -> Option<String> {
 pub(crate) struct Worker {
     target: Arc<Target>,
     documents: Sender<Arc<Document>>,
+    /// Documents whose result is to come.
+    sent: usize,
     results: Receiver<(&'static str, Result<(), String>)>,
 }
 
@@ -108,13 +110,14 @@ impl Worker {
                 let _ = told.send((document.event.name(), own.deliver(&agent, &document)));
             }
         });
-        Self { target, documents, results }
+        Self { target, documents, sent: 0, results }
     }
 
-    pub fn send(&self, document: &Arc<Document>) {
+    pub fn send(&mut self, document: &Arc<Document>) {
         if self.target.wants(&document.event) {
             // The thread lives as long as this.
             let _ = self.documents.send(document.clone());
+            self.sent += 1;
         }
     }
 
@@ -123,7 +126,7 @@ impl Worker {
         drop(self.documents);
         let label = &self.target.label;
         let mut failures: Vec<String> = Vec::new();
-        loop {
+        for _ in 0..self.sent {
             match self.results.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok((_, Ok(()))) => {}
                 Ok((event, Err(why))) => failures.push(format!("{label}: `{event}` was not delivered: {why}")),

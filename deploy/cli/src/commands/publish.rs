@@ -59,7 +59,7 @@ pub fn run(context: &Context, options: &PublishOptions) -> Result<u8> {
     let run = Run { context, options, store: &store, key, secrets: Secrets::of(&project)?, source };
     let mut report = Report { hosts: Vec::new() };
     for (host, pull) in sections {
-        let closure = context.build_host(&project, &store, host)?.path;
+        let closure = context.build_host(&project, &store, host)?;
         report.hosts.push(run.publish(host, pull, closure)?);
     }
     context.display.result(&report, || text(&report))?;
