@@ -129,7 +129,7 @@ impl Listeners {
     }
 
     /// With the number of the event that the stream has told last.
-    fn people(&self, of: &Announcer, event: Event) {
+    fn people(&mut self, of: &Announcer, event: Event) {
         let document = Arc::new(self.document(of, event));
         self.workers.iter_mut().for_each(|worker| worker.send(&document));
     }
