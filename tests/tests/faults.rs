@@ -97,8 +97,7 @@ fn a_host_is_left_as_it_was_by_whatever_fails() {
     project.deploy(&["status", host, "--json"]);
 }
 
-/// The store's file system can only be read, as the kernel makes one that it finds damaged: before a
-/// switch, and in the middle of one.
+/// The store's file system can only be read, as the kernel makes one that it finds damaged.
 fn read_only(project: &Project, machine: &Machine) {
     let (host, url) = (machine.name, machine.url("proxy"));
     let remount = |how: &str| machine.ssh(&format!("mount -o remount,bind,{how} /nix")).code == 0;
@@ -112,19 +111,6 @@ fn read_only(project: &Project, machine: &Machine) {
     assert!(remount("rw"));
     assert_eq!(project.deploy(&["generations", host, "--json"]).ok().stdout, before);
 
-    let switch = project.command(&["switch", host, "--yes"]).stderr(Stdio::piped()).spawn().expect("deploy");
-    until(Duration::from_secs(60), || {
-        let started = "grep -Eq '\"phase\": ?\"start\"' /nix/var/cairn/activations/*/state.json";
-        (machine.ssh(started).code == 0).then_some(())
-    });
-    // Refused at a moment at which something is written there.
-    until(Duration::from_secs(10), || remount("ro").then_some(()));
-    let said = switch.wait_with_output().expect("an end");
-    let text = String::from_utf8_lossy(&said.stderr);
-    assert!(matches!(said.status.code(), Some(1 | 3)) && text.contains("Read-only file system"), "{text}");
-    http::eventually(&format!("{url}/health"), 200, 10);
-
-    assert!(remount("rw"));
     project.deploy(&["switch", host, "--yes"]).ok();
     let failed =
         machine.ssh("systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-'");

@@ -160,12 +160,6 @@ fn sockets(out: &mut String, name: &ServiceName, spec: &ServiceSpec) -> Result<(
         units.push(socket_unit_name(name, address)?.to_string());
     }
     directive(out, "Sockets", &units.join(" "));
-    // systemd closes a socket after its service. When the host goes down, connections would pile up there
-    // that nobody takes any more, and be cut off in the end; so it is closed first, and who connects
-    // is refused at once and goes elsewhere. A socket that a next instance takes over stays open.
-    let close = format!("{SYSTEMCTL} stop --job-mode=ignore-dependencies {}", units.join(" "));
-    let going_down = format!("case $$({SYSTEMCTL} is-system-running) in stopping) {close};; esac");
-    directive(out, "ExecStop", &format!("+/bin/sh -c '{going_down}'"));
     // Of two processes that a connection wakes, one gets it. The other would wait in accept(), and its
     // own connections with it, until somebody else connects: nginx takes sockets as they are.
     directive(out, "NonBlocking", "yes");
