@@ -7,10 +7,9 @@
 //! so that `deploy switch` finds nothing to do; what changed is brought by `deploy copy`.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::delay::Line;
 use super::measure::{mebibytes, middle, milliseconds, peaks, remove, seconds};
@@ -43,7 +42,7 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     }
     let [cli] = peaks(["deploy"], || bench.deploy(&["copy", FLEET]).output().map(drop))?;
     for (number, server) in (1..).zip(&servers) {
-        commit(bench, &format!("{FLEET}-{number}"), server)?;
+        server.commit(&bench.closure(&format!("{FLEET}-{number}"))?)?;
     }
 
     let one = format!("{FLEET}-1");
@@ -60,13 +59,6 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     drop((lines, servers));
     remove(&bench.dir.join("servers"))?;
     Ok(rows)
-}
-
-/// As if a switch had made this closure the first generation.
-fn commit(bench: &Bench, host: &str, server: &Server) -> Result<()> {
-    let profiles = server.nix().join("var/nix/profiles");
-    symlink(bench.closure(host)?, profiles.join("cairn-1-link")).context("cannot make a generation")?;
-    symlink("cairn-1-link", profiles.join("cairn")).context("cannot make it the live one")
 }
 
 /// What one run took.

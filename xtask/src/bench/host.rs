@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::delay::Line;
 use super::machine::Machine;
 use super::measure::{in_turn, ratio, seconds};
-use super::{Bench, Row, json};
+use super::server::Server;
+use super::{Bench, Row, files, json};
 
 const RUNS: usize = 11;
 const HOST: &str = "bench";
+const FAR: &str = "bench-far";
 
 const TRIPS: [(u64, &str); 3] = [
-    (0, "the same over SSH, round trip 0 ms"),
-    (50, "the same over SSH, round trip 50 ms"),
-    (150, "the same over SSH, round trip 150 ms"),
+    (0, "the same on an SSH server, round trip 0 ms"),
+    (50, "the same, round trip 50 ms"),
+    (150, "the same, round trip 150 ms"),
 ];
 
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
@@ -23,7 +26,9 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     bench.deploy(&["switch", HOST, "--yes"]).output()?;
     let measured = switches(bench);
     bench.deploy(&["machine", "remove", HOST]).output()?;
-    measured
+    let mut rows = measured?;
+    rows.splice(1..1, far(bench)?);
+    Ok(rows)
 }
 
 fn definition(bench: &Bench) -> std::path::PathBuf {
@@ -36,16 +41,6 @@ fn switches(bench: &Bench) -> Result<Vec<Row>> {
     let peer = || machine.ssh("true").output().map(drop);
     let mut rows = vec![unchanged("switch with nothing changed", switch, peer)?];
 
-    // The same machine, as one that is further away.
-    let (line, way) = machine.line()?;
-    let near = fs::read_to_string(definition(bench))?;
-    fs::write(definition(bench), near.replacen("\n[machine]\n", &format!("\n{}", way.section()), 1))?;
-    for (trip, what) in TRIPS {
-        line.set_round_trip(Duration::from_millis(trip));
-        rows.push(unchanged(what, switch, || way.ssh("true").output().map(drop))?);
-    }
-    fs::write(definition(bench), near)?;
-
     bench.change_a_line()?;
     let switched = bench.deploy(&["switch", HOST, "--yes", "--json"]).output()?;
     let sent = json::number(&switched, "bytes_sent").context("the switch told no size")?;
@@ -55,6 +50,25 @@ fn switches(bench: &Bench) -> Result<Vec<Row>> {
         peer: String::new(),
     });
     Ok(rows)
+}
+
+/// An SSH server that is further away, with a small closure and no secret.
+fn far(bench: &Bench) -> Result<Vec<Row>> {
+    let server = Server::start(bench.dir.join("server"))?;
+    let line = Line::to(server.address())?;
+    let way = server.way()?.over(&line);
+    files::image(bench, FAR, files::USER)?;
+    fs::write(files::changed(bench, FAR), FAR)?;
+    files::host(bench, FAR, &[FAR.to_owned()], &way)?;
+    bench.deploy(&["copy", FAR]).output()?;
+    server.commit(&bench.closure(FAR)?)?;
+    let switch = || bench.deploy(&["switch", FAR, "--yes"]).output().map(drop);
+    let peer = || way.ssh("true").output().map(drop);
+    let row = |(trip, what)| {
+        line.set_round_trip(Duration::from_millis(trip));
+        unchanged(what, switch, peer)
+    };
+    TRIPS.into_iter().map(row).collect()
 }
 
 fn unchanged(what: &'static str, ours: impl Fn() -> Result<()>, peer: impl Fn() -> Result<()>) -> Result<Row> {

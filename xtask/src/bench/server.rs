@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -68,6 +69,13 @@ impl Server {
         let key = fs::read_to_string(self.dir.join("host.pub"))?;
         let key: Vec<&str> = key.split_whitespace().take(2).collect();
         Ok(Way { port: self.port, host_key: key.join(" "), identity: self.dir.join("user") })
+    }
+
+    /// As if a switch had made this closure, which was copied, the first generation.
+    pub fn commit(&self, closure: &str) -> Result<()> {
+        let profiles = self.nix().join("var/nix/profiles");
+        symlink(closure, profiles.join("cairn-1-link")).context("cannot make a generation")?;
+        symlink("cairn-1-link", profiles.join("cairn")).context("cannot make it the live one")
     }
 
     /// Takes away all that was copied to it.
