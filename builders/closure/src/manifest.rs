@@ -21,7 +21,7 @@ pub struct Manifest {
     pub services: BTreeMap<ServiceName, Service>,
     /// The services in the order of starting; those of one group do not wait for each other.
     pub order: Vec<Vec<ServiceName>>,
-    /// Units that belong to no service: the target of all, and the step at boot.
+    /// Units that belong to no service: the target of all, and the steps at boot and at shutdown.
     pub units: BTreeMap<UnitName, Sha256>,
     /// The host itself.
     #[serde(default, skip_serializing_if = "System::is_empty")]
@@ -109,6 +109,12 @@ impl Manifest {
     pub fn all_units(&self) -> BTreeSet<&UnitName> {
         let of_services = self.services.values().flat_map(Service::units);
         self.units.keys().chain(of_services).collect()
+    }
+
+    /// The units that stand for others: only while one is active is what comes after it stopped before
+    /// what it stands for.
+    pub fn milestones(&self) -> impl Iterator<Item = &UnitName> {
+        self.units.keys().chain(self.services.values().map(|service| &service.target))
     }
 
     /// Whether some service may write in a folder of this one's state.

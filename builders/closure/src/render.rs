@@ -35,6 +35,7 @@ pub fn render(spec: &HostSpec) -> Result<Closure, ClosureError> {
     let shared = [
         (UnitName::parse(unit::ALL_TARGET)?, unit::all_target(&spec.name)),
         (UnitName::parse(unit::BOOT_SERVICE)?, unit::boot_service(&spec.name)),
+        (UnitName::parse(unit::SHUTDOWN_SERVICE)?, unit::shutdown_service(&spec.name, &listeners(&services))),
     ];
     let (system, own) = spec.system.render()?;
     let manifest = Manifest {
@@ -137,6 +138,12 @@ fn render_service(
         reload: spec.reload.clone(),
         maintenance: spec.maintenance.clone(),
     })
+}
+
+/// The replicas that are handed sockets.
+fn listeners(services: &BTreeMap<ServiceName, Service>) -> Vec<UnitName> {
+    let with = services.values().filter(|service| !service.sockets.is_empty());
+    with.flat_map(|service| service.replicas.iter().map(|replica| replica.unit.clone())).collect()
 }
 
 /// Groups of services: each group needs only those before it.

@@ -11,6 +11,7 @@ use crate::{
 
 pub const ALL_TARGET: &str = "cairn.target";
 pub const BOOT_SERVICE: &str = "cairn-boot.service";
+pub const SHUTDOWN_SERVICE: &str = "cairn-shutdown.service";
 const SYSTEMCTL: &str = "/bin/systemctl";
 
 /// Names come from checked parts, so this fails only for an address of absurd length.
@@ -321,7 +322,7 @@ pub fn all_target(host: &HostName) -> String {
     let mut out = header(host, "everything");
     out.push_str("[Unit]\n");
     directive(&mut out, "Description", &format!("Services of {host}"));
-    directive(&mut out, "Wants", BOOT_SERVICE);
+    directive(&mut out, "Wants", &format!("{BOOT_SERVICE} {SHUTDOWN_SERVICE}"));
     out
 }
 
@@ -335,5 +336,23 @@ pub fn boot_service(host: &HostName) -> String {
     directive(&mut out, "Type", "oneshot");
     directive(&mut out, "RemainAfterExit", "yes");
     directive(&mut out, "ExecStart", &format!("{PROFILE}/agent boot"));
+    out
+}
+
+/// Closes the addresses that systemd holds before the services end that answer there, `listeners`: it
+/// comes after them, so when the host goes down it is the first to stop.
+pub fn shutdown_service(host: &HostName, listeners: &[UnitName]) -> String {
+    let mut out = header(host, "the end of connections");
+    out.push_str("[Unit]\n");
+    directive(&mut out, "Description", "Connections to the services");
+    if !listeners.is_empty() {
+        let names: Vec<&str> = listeners.iter().map(UnitName::as_str).collect();
+        directive(&mut out, "After", &names.join(" "));
+    }
+    out.push_str("\n[Service]\n");
+    directive(&mut out, "Type", "oneshot");
+    directive(&mut out, "RemainAfterExit", "yes");
+    directive(&mut out, "ExecStop", &format!("{PROFILE}/agent shutdown"));
+    directive(&mut out, "TimeoutStopSec", "15s");
     out
 }

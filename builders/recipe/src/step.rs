@@ -11,7 +11,7 @@ use cairn_formats::{Platform, Sha256, StorePath};
 use serde::{Deserialize, Serialize};
 
 /// Version of what the builder makes of a step. Raise it when the same step gives other bytes.
-pub const CONTRACT: u32 = 3;
+pub const CONTRACT: u32 = 4;
 
 /// One build step. "Tree" means a directory `tree/` with `meta.json` for owners and modes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@
 //! | `generator NORMAL EARLY LATE` | systemd at boot and reload | units of the committed generation |
 //! | `boot` | a unit at boot | what the generator cannot do |
 //! | `await SERVICE…` | sockets at boot | waits until these are healthy |
+//! | `shutdown` | a unit when the host goes down | lets nobody in any more, before services end |
 //! | `expire` | a timer | ends maintenance whose time is over |
 //! | `host` | an early unit at boot | files, people and settings of the host |
 //!
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
 use cairn_agent::paths::Paths;
-use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve, system};
+use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve, shutdown, system};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -72,6 +73,7 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["generator", ..] => generate(&arguments[1..]),
         ["boot"] => boot::run().map_err(advised),
         ["await", services @ ..] => boot::wait_for(services).map_err(advised),
+        ["shutdown"] => shutdown::run().map_err(advised),
         ["expire"] => maintenance::expire(&Paths::host()).map_err(advised),
         ["host"] => system::boot(&Paths::host()).map_err(advised),
         ["version"] => {
@@ -80,7 +82,7 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         }
         _ => Err(Stop::Usage(format!(
             "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | pull | \
-             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | await SERVICE… | expire | version",
+             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | await SERVICE… | shutdown | expire | version",
             words.join(" ")
         ))),
     }

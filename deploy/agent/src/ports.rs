@@ -2,15 +2,12 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use cairn_closure::collide;
 
-use crate::process;
-
-/// `TCP_LISTEN` in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+use crate::{process, tcp};
 
 /// Whoever has a port. What is not known is left out: a process may end while it is looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,12 +53,8 @@ pub fn taken(address: SocketAddr) -> Option<(std::io::Error, PortHolder)> {
 }
 
 fn holder(address: SocketAddr) -> PortHolder {
-    let mut inodes = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        inodes
-            .extend(listeners(&text).into_iter().filter(|(at, _)| is_in_the_way(at, &address)).map(|(_, inode)| inode));
-    }
+    let held = tcp::listeners().into_iter().filter(|held| is_in_the_way(&held.address, &address));
+    let inodes: Vec<u64> = held.map(|held| held.inode).collect();
     let Some(pid) = inodes.iter().find_map(|inode| owner(*inode)) else { return PortHolder::default() };
     let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     // systemd itself holds the sockets of socket units.
@@ -73,34 +66,6 @@ fn holder(address: SocketAddr) -> PortHolder {
 fn is_in_the_way(held: &SocketAddr, wanted: &SocketAddr) -> bool {
     let for_all = held.is_ipv6() && held.ip().is_unspecified() && held.port() == wanted.port();
     for_all || collide(held, wanted)
-}
-
-/// Addresses and inodes of the listening sockets in a table of `/proc/net` (proc_net_tcp).
-fn listeners(table: &str) -> Vec<(SocketAddr, u64)> {
-    let row = |line: &str| {
-        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [_, local, _, LISTEN, _, _, _, _, _, inode, ..] = columns.as_slice() else { return None };
-        Some((address(local)?, inode.parse().ok()?))
-    };
-    table.lines().filter_map(row).collect()
-}
-
-/// `0100007F:1F90`: words of four bytes, each as a number of this machine.
-fn address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let word = |at: usize| u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
-    let ip = match ip.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0; 16];
-            for at in 0..4 {
-                bytes[at * 4..at * 4 + 4].copy_from_slice(&word(at)?);
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
 /// The process that has the socket open; that of the lowest number, which the others come from.
@@ -136,18 +101,6 @@ fn socket_unit(port: u16) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn tables_of_the_kernel_are_read() {
-        let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            \u{20}  0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000 100 0\n\
-            \u{20}  1: 0100007F:1F90 0100007F:AAAA 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0000 100 0\n";
-        assert_eq!(listeners(text), [("127.0.0.1:8080".parse().unwrap(), 4711)]);
-        assert_eq!(address("00000000000000000000000001000000:0050"), "[::1]:80".parse().ok());
-        for bad in ["", "0100007F", "01:50", "0100007F:zz"] {
-            assert_eq!(address(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn the_unit_is_the_innermost_one() {

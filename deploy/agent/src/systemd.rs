@@ -63,6 +63,14 @@ pub fn start(units: &[UnitName]) -> Result<()> {
     systemctl(&["start"], units).map(drop)
 }
 
+/// Starts the units, and nothing that they want.
+pub fn start_alone(units: &[UnitName]) -> Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    systemctl(&["start", "--job-mode=ignore-dependencies"], units).map(drop)
+}
+
 /// Stops what runs of the units, and starts them.
 pub fn restart(units: &[UnitName]) -> Result<()> {
     systemctl(&["restart"], units).map(drop)
@@ -96,6 +104,23 @@ pub fn signal(units: &[UnitName], name: &str) -> Result<()> {
         return Ok(());
     }
     systemctl(&["kill", "--kill-whom=main", &format!("--signal={name}")], &running).map(drop)
+}
+
+/// The signal that stops each of the units, as a number.
+pub fn stop_signals(units: &[UnitName]) -> Result<BTreeMap<UnitName, String>> {
+    let output = systemctl(&["show", "--property=Id,KillSignal"], units)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let pair = |paragraph: &str| {
+        let value = |key: &str| paragraph.lines().find_map(|line| line.strip_prefix(key));
+        Some((UnitName::parse(value("Id=")?).ok()?, value("KillSignal=")?.to_owned()))
+    };
+    Ok(text.split("\n\n").filter_map(pair).collect())
+}
+
+/// Whether the host shuts down or reboots.
+pub fn is_going_down() -> Result<bool> {
+    let output = run("systemctl", &["--no-ask-password", "show", "--property=SystemState"])?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim() == "SystemState=stopping")
 }
 
 pub fn reload() -> Result<()> {

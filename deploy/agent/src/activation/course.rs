@@ -188,6 +188,9 @@ fn finish<H: Host>(plan: &Plan, host: &mut H) -> Result<()> {
     faults.note(host.stop(&plan.retired_sockets));
     faults.note(host.drain(plan, Side::Old, &plan.retired));
     leave_only(Some(&plan.new), host, &mut faults);
+    // As after a boot: when the host goes down, whoever answers stops before those that it asks.
+    let milestones: Vec<UnitName> = plan.new.milestones().cloned().collect();
+    faults.note(host.mark(&milestones));
     faults.note(host.give_back_adopted(Side::New));
     faults.first()
 }

@@ -63,6 +63,8 @@ pub trait Host {
     fn give_back_adopted(&mut self, side: Side) -> Result<()>;
     fn start(&mut self, units: &[UnitName]) -> Result<()>;
     fn stop(&mut self, units: &[UnitName]) -> Result<()>;
+    /// Makes units active that stand for others, and starts none of those.
+    fn mark(&mut self, milestones: &[UnitName]) -> Result<()>;
     /// Whether services that are in maintenance let the host's own checks through.
     fn let_checks_through(&mut self, plan: &Plan, through: bool) -> Result<()>;
     /// Runs a task or check to its end.

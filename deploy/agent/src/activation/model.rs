@@ -49,6 +49,7 @@ struct World {
     generations: BTreeMap<u64, usize>,
     current_generation: Option<u64>,
     running: BTreeSet<UnitName>,
+    milestones: BTreeSet<UnitName>,
     linked: BTreeSet<UnitName>,
     traffic: BTreeMap<ServiceName, InstanceId>,
     directories: BTreeSet<(ServiceName, InstanceId)>,
@@ -129,6 +130,7 @@ impl World {
         self.boots += 1;
         self.linked.clear();
         self.running.clear();
+        self.milestones.clear();
         self.traffic.clear();
         self.directories.clear();
         self.live.clear();
@@ -143,6 +145,7 @@ impl World {
         self.etc = files_of(&system);
         self.read_by_sshd = self.etc.clone();
         self.plain = lasting_of(&system);
+        self.milestones.extend(manifest.iter().flat_map(Manifest::milestones).cloned());
         for (name, service) in manifest.iter().flat_map(|manifest| &manifest.services) {
             self.directories.insert((name.clone(), service.instance.clone()));
             self.running.extend(instances(service));
@@ -204,6 +207,8 @@ impl World {
         let running: BTreeSet<UnitName> = services().flat_map(|(_, s)| instances(s)).collect();
         assert_eq!(self.running, running, "running units");
         assert_eq!(self.linked, BTreeSet::new(), "units in the runtime directory");
+        let milestones = manifest.iter().flat_map(|manifest| manifest.milestones()).cloned();
+        assert_eq!(self.milestones, milestones.collect(), "units that stand for others");
         let replaced = self.neighbour.is_replaced_by(self.current_generation);
         assert_eq!(self.neighbour.stopped, replaced, "the unit of the host");
         let traffic: BTreeMap<ServiceName, InstanceId> = services()
@@ -482,10 +487,20 @@ impl Host for ModelHost<'_> {
         for unit in units {
             self.world.act(|world| {
                 world.running.remove(unit);
+                world.milestones.remove(unit);
                 Ok(())
             })?;
         }
         Ok(())
+    }
+
+    fn mark(&mut self, milestones: &[UnitName]) -> Result<()> {
+        self.world.act(|world| {
+            let emitted = world.manifest(world.current_generation).unwrap();
+            assert!(milestones.iter().all(|unit| emitted.all_units().contains(unit)), "systemd does not know them");
+            world.milestones.extend(milestones.iter().cloned());
+            Ok(())
+        })
     }
 
     fn let_checks_through(&mut self, _: &Plan, _: bool) -> Result<()> {
@@ -508,8 +523,9 @@ impl Host for ModelHost<'_> {
     fn strays(&mut self, keep: Option<&Manifest>) -> Result<Vec<UnitName>> {
         self.world.act(|_| Ok(()))?;
         let kept = keep.map(Manifest::all_units).unwrap_or_default();
-        let running = self.world.running.iter();
-        Ok(running.filter(|unit| !kept.contains(unit)).cloned().collect())
+        let targets = self.world.milestones.iter().filter(|unit| unit.is_target_of_service());
+        let up = self.world.running.iter().chain(targets);
+        Ok(up.filter(|unit| !kept.contains(unit)).cloned().collect())
     }
 
     fn expect_healthy(&mut self, plan: &Plan, asks: &[Ask<'_>]) -> Result<()> {
