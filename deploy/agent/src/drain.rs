@@ -19,8 +19,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 
 /// Between two looks at the backlogs.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A client may have followed the link just before it moved and connect just after; a backlog
-/// counts as empty when it was so this often in a row.
+/// A client may have followed the link just before it moved and connect just after, and a handshake
+/// may be under way; a backlog counts as empty when it was so this often in a row.
 const TIMES_EMPTY: u32 = 3;
 
 /// A listening socket of a process.
@@ -35,12 +35,16 @@ pub fn wait_until_empty(listeners: &[Listener], limit: Duration) -> bool {
     if listeners.is_empty() {
         return true;
     }
+    // A server that cannot be asked has ended, and so has its backlog.
+    until_none(limit, || listeners.iter().filter_map(|l| backlog(l).ok()).any(|waiting| waiting > 0))
+}
+
+/// Waits until nobody is waiting any more; false if somebody was, all the time until `limit`.
+pub fn until_none(limit: Duration, is_waiting: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     let mut empty = 0;
     loop {
-        // A server that cannot be asked has ended, and so has its backlog.
-        let waiting: u32 = listeners.iter().filter_map(|l| backlog(l).ok()).sum();
-        empty = if waiting == 0 { empty + 1 } else { 0 };
+        empty = if is_waiting() { 0 } else { empty + 1 };
         if empty >= TIMES_EMPTY {
             return true;
         }

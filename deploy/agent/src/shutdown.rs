@@ -16,21 +16,17 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_closure::{Service, UnitName};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::{SockFilter, SockRef};
 
-use crate::error::{Result, file};
+use crate::error::{Fault, Result, file};
 use crate::paths::Paths;
 use crate::tcp::Listener;
-use crate::{manifests, systemd, tcp};
+use crate::{drain, manifests, systemd, tcp};
 
-/// Between two looks at the backlogs.
-const PAUSE: Duration = Duration::from_millis(20);
-/// A handshake may be under way that no table shows yet.
-const TIMES_EMPTY: u32 = 3;
 /// For a service that accepts nothing any more.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For a service to let go of what it listens on.
@@ -45,15 +41,20 @@ pub fn run() -> Result<()> {
     let services: Vec<&Service> = manifest.services.values().filter(|service| !service.sockets.is_empty()).collect();
     let units: Vec<UnitName> =
         services.iter().flat_map(|service| &service.replicas).map(|replica| replica.unit.clone()).collect();
+    if units.is_empty() {
+        return Ok(());
+    }
     let addresses: Vec<SocketAddr> =
         services.iter().flat_map(|service| &service.sockets).map(|socket| socket.address).collect();
     let pids: Vec<i32> = systemd::states(&units)?.into_values().filter_map(|state| state.main_pid).collect();
 
     let sockets = sockets(&addresses, &pids)?;
     for socket in &sockets {
-        refuse_new(socket).map_err(file("cannot put a filter on a socket of", Path::new("/proc/net/tcp")))?;
+        refuse_new(socket).map_err(|error| Fault::new(format!("cannot put a filter on a socket: {error}")))?;
     }
-    wait_until_taken(&addresses);
+    if !wait_until_taken(&addresses) {
+        eprintln!("cairn-agent: connections still wait to be accepted by services that are stopped now");
+    }
     for (unit, signal) in systemd::stop_signals(&units)? {
         systemd::signal(&[unit], &signal)?;
     }
@@ -114,15 +115,11 @@ fn refuse_new(socket: &OwnedFd) -> io::Result<()> {
 }
 
 /// Waits until nobody is left who was let in and not taken.
-fn wait_until_taken(addresses: &[SocketAddr]) {
-    let deadline = Instant::now() + PATIENCE;
-    let mut empty = 0;
-    while empty < TIMES_EMPTY && Instant::now() < deadline {
+fn wait_until_taken(addresses: &[SocketAddr]) -> bool {
+    drain::until_none(PATIENCE, || {
         let half_open = tcp::half_open().iter().any(|port| addresses.iter().any(|address| address.port() == *port));
-        let waiting = tcp::listeners().iter().any(|held| held.waiting > 0 && addresses.contains(&held.address));
-        empty = if half_open || waiting { 0 } else { empty + 1 };
-        thread::sleep(PAUSE);
-    }
+        half_open || tcp::listeners().iter().any(|held| held.waiting > 0 && addresses.contains(&held.address))
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +145,7 @@ mod tests {
         assert_eq!(waiting, 1);
 
         let (mut served, _) = listener.accept().unwrap();
-        wait_until_taken(&[address]);
+        assert!(wait_until_taken(&[address]));
         SockRef::from(&sockets[0]).shutdown(std::net::Shutdown::Read).unwrap();
         assert_eq!(connect().unwrap_err(), io::ErrorKind::ConnectionRefused);
         io::Write::write_all(&mut served, b"answer").unwrap();
