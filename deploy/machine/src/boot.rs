@@ -23,10 +23,12 @@ use crate::{MachineError, Result};
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a real host's root has beyond nspawn's default, as far as it stays within the machine:
-/// `BPF` and `NET_ADMIN`, with the system call below, make `IPAddressDeny=` work; `SYS_RESOURCE` and
+/// `BPF` and `NET_ADMIN`, with the system call `bpf`, make `IPAddressDeny=` work; `SYS_RESOURCE` and
 /// `SYSLOG` make limits and the kernel's log as usual. Not given: `SYS_TIME`, `SYS_MODULE` and
 /// `SYS_RAWIO`, which would reach this computer.
 const CAPABILITIES: &str = "CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON,CAP_SYSLOG,CAP_SYS_RESOURCE";
+/// And the system calls: by `pidfd_getfd` the agent takes the sockets of services at a shutdown.
+const SYSTEM_CALLS: &str = "bpf pidfd_getfd";
 
 /// Entering a cgroup concerns the whole process in version 2, so one machine at a time.
 static ENTERING: Mutex<()> = Mutex::new(());
@@ -43,7 +45,7 @@ fn arguments(name: &MachineName, label: &str, root: &Path, own_scope: bool) -> V
         format!("--hostname={name}"),
         format!("--network-namespace-path={}", Network::namespace(label).display()),
         format!("--capability={CAPABILITIES}"),
-        "--system-call-filter=bpf".to_owned(),
+        format!("--system-call-filter={SYSTEM_CALLS}"),
         // The machine's own files, not this computer's.
         "--resolv-conf=off".to_owned(),
         "--timezone=off".to_owned(),
@@ -135,7 +137,7 @@ mod tests {
             "--hostname=local",
             "--network-namespace-path=/run/netns/cairn0-local",
             "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON,CAP_SYSLOG,CAP_SYS_RESOURCE",
-            "--system-call-filter=bpf",
+            "--system-call-filter=bpf pidfd_getfd",
             "--resolv-conf=off",
             "--timezone=off",
             "--link-journal=no",
