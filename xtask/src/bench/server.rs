@@ -1,4 +1,9 @@
-//! A real OpenSSH on the loopback interface, in a mount namespace whose `/nix` is a folder of ours.
+//! A real OpenSSH on the loopback interface, in a mount namespace whose `/nix` is a disk of its own:
+//! a file with an ext4, mounted there alone, so that it is gone with the last process of the server.
+//!
+//! A new file system for each cold copy, because ext4 is slow to give inodes again that were freed in
+//! the minutes before: with one that is emptied instead, a copy of 12,000 files and folders takes
+//! three times as long.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +18,10 @@ use super::measure::remove;
 use super::way::Way;
 use crate::process::program;
 
+/// Makes the disk `$1` anew and mounts it. Nothing of it is left for the kernel to write later.
+const FRESH: &str = "rm -f \"$1\"; truncate -s 8G \"$1\"; mkfs.ext4 -q -E assume_storage_prezeroed=1 \"$1\"; \
+    mount -o loop \"$1\" /nix";
+
 /// Ends with this value.
 pub struct Server {
     child: Child,
@@ -23,7 +32,7 @@ pub struct Server {
 impl Server {
     pub fn start(dir: PathBuf) -> Result<Self> {
         remove(&dir)?;
-        fs::create_dir_all(dir.join("nix"))?;
+        fs::create_dir_all(&dir)?;
         // The mount point; stays empty where no Nix is installed. And sshd's own.
         fs::create_dir_all("/nix")?;
         fs::create_dir_all("/run/sshd")?;
@@ -31,11 +40,11 @@ impl Server {
             program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).args([dir.join(key)]).output()?;
         }
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let script = "mount --make-rprivate / && mount --bind \"$1\" /nix && shift && exec \"$@\"";
+        let script = format!("set -e; mount --make-rprivate /; {FRESH}; shift; exec \"$@\"");
         let authorized = format!("AuthorizedKeysFile={}", dir.join("user.pub").display());
         let child = Command::new("unshare")
-            .args(["--mount", "sh", "-c", script, "sh"])
-            .arg(dir.join("nix"))
+            .args(["--mount", "sh", "-c", &script, "sh"])
+            .arg(dir.join("disk"))
             .args(["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", &port.to_string(), "-h"])
             .arg(dir.join("host"))
             .args(["-o", "ListenAddress=127.0.0.1", "-o", "PidFile=none", "-o", "UsePAM=no", "-o", "StrictModes=no"])
@@ -61,8 +70,8 @@ impl Server {
     }
 
     /// What is `/nix` there.
-    pub fn nix(&self) -> PathBuf {
-        self.dir.join("nix")
+    fn nix(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root/nix", self.child.id()))
     }
 
     pub fn way(&self) -> Result<Way> {
@@ -80,11 +89,13 @@ impl Server {
 
     /// Takes away all that was copied to it.
     pub fn empty(&self) -> Result<()> {
-        for entry in fs::read_dir(self.nix())? {
-            remove(&entry?.path())?;
-        }
-        // What was freed is not looked at by whoever comes next.
-        program("sync").output().map(drop)
+        // An agent that is just ending still holds it.
+        let script = format!("set -e; for _ in $(seq 100); do umount /nix && break || sleep 0.1; done; {FRESH}; sync");
+        program("nsenter")
+            .args(["--mount", "--target", &self.child.id().to_string(), "sh", "-c", &script, "sh"])
+            .args([self.dir.join("disk")])
+            .output()
+            .map(drop)
     }
 }
 
@@ -92,5 +103,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(self.dir.join("disk"));
     }
 }
