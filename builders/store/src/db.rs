@@ -30,6 +30,10 @@ const BUSY: Duration = Duration::from_secs(60);
 /// while rows go away. It makes it when it is missing; so do we, to give the same protection.
 const RESERVED_BYTES: u64 = 8 << 20;
 
+/// What of it is given to whoever opens the database on a full disk: enough for the log's index, and
+/// little, as somebody else may take it when we end.
+const LENT_BYTES: u64 = 128 << 10;
+
 const SELECT: &str = "select id, path, hash, registrationTime, deriver, narSize, ca from ValidPaths";
 
 pub(crate) struct Db {
@@ -60,7 +64,12 @@ impl Db {
         }
         let reserved = dir.join("reserved");
         reserve(&reserved);
-        let connection = Mutex::new(connect(&path)?);
+        let connection = match connect(&path) {
+            // Also to read, SQLite needs room: for the index of its log.
+            Err(StoreError::NoSpace { .. }) if lend(&reserved) => connect(&path)?,
+            other => other?,
+        };
+        let connection = Mutex::new(connection);
         Ok(Self { connection, path, reserved, _big_lock: big_lock })
     }
 
@@ -241,14 +250,25 @@ fn reserve(path: &Path) {
     if right_size() {
         return;
     }
-    // It is a help, not a need: on a full disk there is nothing to reserve.
+    // It is a help, not a need: on a full disk what there is of it stays, and no more is taken.
     let made = lock::open_lock_file(path).map(|file| {
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVED_BYTES)
-            .or_else(|_| rustix::fs::ftruncate(&file, 0))
+        let before = file.metadata().map_or(0, |meta| meta.len());
+        let whole = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVED_BYTES);
+        whole.or_else(|_| rustix::fs::ftruncate(&file, before))
     });
     if !matches!(made, Ok(Ok(()))) {
         tracing::debug!(path = %path.display(), "no space reserved for the collector");
     }
+}
+
+/// Gives some of the reserved bytes back; whether there were any.
+fn lend(path: &Path) -> bool {
+    let lent = || {
+        let file = File::options().write(true).open(path)?;
+        let rest = file.metadata()?.len().checked_sub(LENT_BYTES).ok_or(io::ErrorKind::StorageFull)?;
+        file.set_len(rest)
+    };
+    lent().is_ok()
 }
 
 struct Record {

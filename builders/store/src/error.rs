@@ -165,14 +165,16 @@ impl StoreError {
     pub(crate) fn database(path: &Path, source: rusqlite::Error, waited: Duration) -> Self {
         use rusqlite::ErrorCode::{
             CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase, PermissionDenied,
-            ReadOnly,
+            ReadOnly, SystemIoFailure,
         };
         let doing = "write the store's database";
         let path = path.to_path_buf();
+        let (filesystem, available) = filesystem_of(&path);
         match source.sqlite_error_code() {
             Some(DatabaseBusy | DatabaseLocked) => Self::DatabaseLocked { path, waited },
-            Some(DiskFull) => {
-                let (filesystem, available) = filesystem_of(&path);
+            Some(DiskFull) => Self::NoSpace { doing, path, filesystem, available, needed: None },
+            // SQLite does not tell for want of what the index of its log cannot be made.
+            Some(SystemIoFailure) if available < LOG_INDEX => {
                 Self::NoSpace { doing, path, filesystem, available, needed: None }
             }
             Some(PermissionDenied | ReadOnly | CannotOpen) => {
@@ -191,6 +193,9 @@ impl StoreError {
         self
     }
 }
+
+/// Bytes of the smallest index of SQLite's log.
+const LOG_INDEX: u64 = 32 << 10;
 
 /// Names what was being done to which path when a system call failed.
 pub(crate) trait At<T> {

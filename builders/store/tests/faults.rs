@@ -72,11 +72,16 @@ fn bad_archives_are_refused_and_their_place_is_named() {
 /// On a disk of 4 MiB, in a mount namespace of its own.
 #[test]
 fn a_full_disk_is_named_with_what_was_needed_and_the_store_survives() {
+    on_a_disk_of_its_own("inside_the_small_disk");
+}
+
+/// Runs an ignored test in a mount namespace, with a folder to mount a disk on.
+fn on_a_disk_of_its_own(inside: &str) {
     let place = tempfile::tempdir().unwrap();
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "inside_the_small_disk"])
+        .args(["--exact", "--ignored", "--nocapture", inside])
         .env("CAIRN_TEST_DISK", place.path())
         .output()
         .unwrap_or_else(|e| panic!("cannot run unshare: {e}; it is in util-linux"));
@@ -110,6 +115,40 @@ fn inside_the_small_disk() {
     assert_eq!(store.valid_paths().unwrap(), [kept.path]);
     add(&store, "next", "fits too", &[]);
     assert_eq!(store.verify(true).unwrap(), []);
+}
+
+#[test]
+fn a_store_on_a_disk_without_a_byte_can_be_read_and_collected() {
+    on_a_disk_of_its_own("inside_the_full_disk");
+}
+
+#[test]
+#[ignore = "run by the test above, in its namespace"]
+fn inside_the_full_disk() {
+    let disk = std::path::PathBuf::from(std::env::var_os("CAIRN_TEST_DISK").expect("set by the test above"));
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "none"]).arg(&disk).status().unwrap();
+    assert!(mount.success());
+    let store = Store::open(&disk).unwrap();
+    let kept = add(&store, "small", "fits", &[]);
+    drop(store);
+
+    let taken = disk.join("taken");
+    let fill = |file: &std::path::Path| {
+        let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    };
+    // Whoever fills the disk takes what was lent as well, again and again.
+    for _ in 0..5 {
+        fill(&taken);
+        let store = Store::open(&disk).unwrap();
+        assert_eq!(store.valid_paths().unwrap(), std::slice::from_ref(&kept.path));
+        assert!(store.verify(true).unwrap().is_empty());
+    }
+    fill(&taken);
+    let store = Store::open(&disk).unwrap();
+    assert_eq!(store.collect_garbage(false).unwrap().deleted, [kept.path]);
+    std::fs::remove_file(&taken).unwrap();
+    add(&store, "next", "fits too", &[]);
 }
 
 /// Adds the trees of [`crowd`] until it is killed, or done.
