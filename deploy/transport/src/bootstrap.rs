@@ -1,10 +1,11 @@
 //! What runs on the host before the agent does: one fixed POSIX-sh script.
 //!
 //! If the wanted agent is in the host's store, it is executed at once and speaks first, which costs
-//! no round trip. Otherwise the script says so with the host's machine type, reads the agent from
-//! its input into a fresh private directory and executes that; the agent then removes the directory
-//! itself. The script holds no single quote, exclamation mark or newline, so that one pair of single
-//! quotes carries it through any login shell (`csh` expands `!`, `fish` has other escapes); its
+//! no round trip. Otherwise the script says so, with the host's machine type and whether it has a
+//! `gzip`; it reads the number of bytes that come, and then the agent, into a fresh private directory
+//! and executes that; the agent then removes the directory itself. The script holds no single quote,
+//! exclamation mark or newline, so that one pair of single quotes carries it through any login shell
+//! (`csh` expands `!`, `fish` has other escapes); its
 //! parameters are a base name of restricted characters and a number.
 //!
 //! `/tmp` may be mounted without permission to execute, so each candidate directory is tried with a
@@ -32,8 +33,9 @@ const SCRIPT: &str = concat!(
     "rm -rf \"$d\"; d=; done; ",
     "[ -n \"$d\" ] || exit 90; ",
     "trap \"rm -rf \\\"\\$d\\\"\" EXIT; trap \"exit 1\" HUP INT TERM; ",
-    "printf \"\\ncairn-bootstrap 1 %s\\n\" \"$(uname -m)\"; ",
-    "head -c \"$2\" > \"$d/cairn-agent\" && [ \"$(wc -c < \"$d/cairn-agent\")\" -eq \"$2\" ] ",
+    "z=cat; f=plain; if command -v gzip >/dev/null 2>&1; then z=\"gzip -dc\"; f=gzip; fi; ",
+    "printf \"\\ncairn-bootstrap 1 %s %s\\n\" \"$(uname -m)\" $f; ",
+    "read -r n && head -c \"$n\" | $z > \"$d/cairn-agent\" && [ \"$(wc -c < \"$d/cairn-agent\")\" -eq \"$2\" ] ",
     "&& chmod 700 \"$d/cairn-agent\" || exit 91; ",
     "exec $s \"$d/cairn-agent\" serve --remove-self",
 );
@@ -49,8 +51,8 @@ pub fn remote_command(agent: &StorePath, size: u64) -> String {
 pub enum Opening {
     /// The agent runs; its hello follows.
     Serving,
-    /// The host lacks the agent; its `uname -m`.
-    NeedsAgent { machine: String },
+    /// The host lacks the agent; its `uname -m`, and whether it can be sent compressed.
+    NeedsAgent { machine: String, gzip: bool },
 }
 
 /// Text of login scripts that we are willing to skip.
@@ -76,8 +78,10 @@ fn opening(line: &[u8]) -> Option<Opening> {
     if line == PREAMBLE.trim_start().as_bytes() {
         return Some(Opening::Serving);
     }
-    let machine = line.strip_prefix(BOOTSTRAP.as_bytes())?.strip_suffix(b"\n")?;
-    Some(Opening::NeedsAgent { machine: String::from_utf8_lossy(machine).into_owned() })
+    let line = line.strip_prefix(BOOTSTRAP.as_bytes())?.strip_suffix(b"\n")?;
+    let line = String::from_utf8_lossy(line);
+    let (machine, form) = line.split_once(' ')?;
+    Some(Opening::NeedsAgent { machine: machine.to_owned(), gzip: form == "gzip" })
 }
 
 #[cfg(test)]
@@ -95,10 +99,12 @@ mod tests {
 
     #[test]
     fn the_opening_is_found_behind_noise() {
+        let needs = |machine: &str, gzip| Opening::NeedsAgent { machine: machine.to_owned(), gzip };
         for (wire, expected, noise) in [
             ("\ncairn-serve 1\nrest", Some(Opening::Serving), ""),
             ("Welcome\nto web-1\ncairn-serve 1\n", Some(Opening::Serving), "Welcome\nto web-1"),
-            ("hi\ncairn-bootstrap 1 aarch64\n", Some(Opening::NeedsAgent { machine: "aarch64".into() }), "hi"),
+            ("hi\ncairn-bootstrap 1 arm64 gzip\n", Some(needs("arm64", true)), "hi"),
+            ("cairn-bootstrap 1 x86_64 plain\n", Some(needs("x86_64", false)), ""),
             ("cairn-serve 2\n", None, "cairn-serve 2"),
             ("cairn-bootstrap 1 x86", None, "cairn-bootstrap 1 x86"),
             ("", None, ""),

@@ -28,6 +28,7 @@ mod crowd;
 mod error;
 mod fault;
 mod learn;
+mod luggage;
 mod pipe;
 mod session;
 mod silence;

@@ -1,6 +1,5 @@
 //! A session: the conversation with the agent of one host over one connection.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use crate::bootstrap::{self, Opening};
 use crate::pipe::Pipe;
 use crate::ssh::{self, Agent, Target};
 use crate::{SshFault, TransportError};
-use crate::{crowd, fault};
+use crate::{crowd, fault, luggage};
 
 /// How long nothing may pass while something is on its way: hosts check a path of some gigabytes,
 /// and slow lines empty their buffers, in less.
@@ -76,13 +75,14 @@ impl Session {
             let (line, noise) = bootstrap::read_opening(&mut pipe.from).map_err(TransportError::Local)?;
             match line {
                 Some(Opening::Serving) => break,
-                Some(Opening::NeedsAgent { machine }) if !bootstrapped => {
+                Some(Opening::NeedsAgent { machine, gzip }) if !bootstrapped => {
                     if machine != agent.platform.machine() {
                         let (host, agent) = (target.name.clone(), agent.platform.to_string());
                         return Err(TransportError::WrongPlatform { host, machine, agent });
                     }
-                    send_agent(&mut pipe, &mut File::open(&agent.file).map_err(file_error)?, size)
-                        .map_err(file_error)?;
+                    let program = luggage::program(&agent.file, gzip).map_err(file_error)?;
+                    // That the host does not take it shows at the next line it prints, with its reason.
+                    let _ = send_agent(&mut pipe, &program);
                     bootstrapped = true;
                     // What is in the buffers on the way takes its time on a slow line.
                     pipe.limit_silence(Some(SILENCE));
@@ -296,24 +296,11 @@ impl Incoming {
     }
 }
 
-/// Sends the agent's bytes. That the host does not take them shows at the next line it prints,
-/// with its reason; only a fault of the file is an error here.
-fn send_agent(pipe: &mut Pipe, file: &mut File, size: u64) -> io::Result<()> {
-    let mut left = size;
-    let mut buffer = vec![0; 64 << 10];
-    while left > 0 {
-        let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let n = file.read(&mut buffer[..want])?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if pipe.writer().and_then(|to| to.write_all(&buffer[..n])).is_err() {
-            return Ok(());
-        }
-        left -= n as u64;
-    }
-    let _ = pipe.writer().and_then(Write::flush);
-    Ok(())
+fn send_agent(pipe: &mut Pipe, program: &[u8]) -> io::Result<()> {
+    let to = pipe.writer()?;
+    writeln!(to, "{}", program.len())?;
+    to.write_all(program)?;
+    to.flush()
 }
 
 /// Why the stream ended before the agent spoke.
