@@ -1,4 +1,5 @@
-//! The third pass: trees out of hard links, and the hash of each.
+//! The third pass: trees out of hard links, and the hash of each. It goes on beside the second and
+//! waits for each file that is still to come.
 //!
 //! The build directory is private and names were checked when they were read: every directory on
 //! the way to an entry is one that we made, so that paths cannot be led astray by links.
@@ -11,10 +12,12 @@ use std::path::{Path, PathBuf};
 
 use cairn_formats::{ContentAddress, Sha256, StorePath, nar};
 use cairn_protocol::manifest::{self, Item};
+use cairn_protocol::wanted::Wanted;
 use cairn_store::{PathInfo, Store, tree};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::ReceiveError;
+use super::arrived::Arrived;
 use super::contents::{epoch, mode};
 use super::spool::{Spool, Walk, no_path};
 
@@ -27,18 +30,23 @@ pub struct Tree {
 pub fn build(
     store: &Store,
     dir: &Path,
-    spool: &mut Spool,
+    spool: &Spool,
+    wanted: &Wanted,
+    arrived: &Arrived,
     checked: &mut dyn FnMut(&StorePath),
 ) -> Result<Vec<Tree>, ReceiveError> {
     let links = store.links_dir();
     let mut trees = Vec::new();
     let mut mismatch = None;
-    let mut walk = spool.walk()?;
+    let mut walk = spool.walk();
     while let Some(step) = walk.next_step()? {
         let Item::Path(header) = step.item else { return Err(no_path()) };
         let at = dir.join(format!("tree-{}", trees.len()));
         let base = header.base.as_ref().map(|base| store.physical(base));
-        one_tree(&links, &at, base, &mut walk)?;
+        one_tree(&links, &at, base, &mut walk, |content| match wanted.contains(content) {
+            true => arrived.wait_for(content),
+            false => Ok(()),
+        })?;
         let (got, size) = tree::hash(&at)?;
         if got != header.nar_hash || size != header.nar_size {
             mismatch = Some((header, got));
@@ -69,8 +77,14 @@ fn info(header: manifest::Header) -> PathInfo {
     }
 }
 
-/// Builds the tree whose root is the next item.
-fn one_tree(links: &Path, root: &Path, base: Option<PathBuf>, walk: &mut Walk<'_>) -> Result<(), ReceiveError> {
+/// Builds the tree whose root is the next item. `present` returns when a new content is there.
+fn one_tree(
+    links: &Path,
+    root: &Path,
+    base: Option<PathBuf>,
+    walk: &mut Walk<'_>,
+    present: impl Fn(u64) -> Result<(), ReceiveError>,
+) -> Result<(), ReceiveError> {
     let mut at = root.to_owned();
     let mut base = base.unwrap_or_default();
     let mut depth = 0;
@@ -92,6 +106,7 @@ fn one_tree(links: &Path, root: &Path, base: Option<PathBuf>, walk: &mut Walk<'_
                 }
             }
             Item::File { name, file } => {
+                step.content.map_or(Ok(()), &present)?;
                 enter(&mut at, &mut base, &name);
                 link(&links.join(file.link.nix32()), &at)?;
                 leave(&mut at, &mut base, &name);
@@ -210,9 +225,9 @@ fn check_flat(header: &manifest::Header, at: &Path) -> Result<(), ReceiveError> 
 
 /// Removes the links that a path uses and whose bytes are not what their name says, so that the
 /// next attempt asks for them. Files of valid paths keep their bytes: only the link goes.
-fn drop_damaged(links: &Path, spool: &mut Spool, path: &StorePath) -> Result<u64, ReceiveError> {
+fn drop_damaged(links: &Path, spool: &Spool, path: &StorePath) -> Result<u64, ReceiveError> {
     let (mut inside, mut dropped) = (false, 0);
-    let mut walk = spool.walk()?;
+    let mut walk = spool.walk();
     while let Some(step) = walk.next_step()? {
         match step.item {
             Item::Path(header) => inside = header.path == *path,

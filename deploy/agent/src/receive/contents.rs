@@ -11,6 +11,7 @@ use cairn_protocol::frame::DataReader;
 use cairn_protocol::manifest::{self, Item};
 use cairn_store::Store;
 
+use super::arrived::Arrived;
 use super::spool::{Spool, current};
 use super::survey::Survey;
 use super::{ReceiveError, begun, decompressed};
@@ -30,8 +31,9 @@ pub const fn mode(executable: bool) -> u32 {
 pub fn receive(
     store: &Store,
     dir: &Path,
-    spool: &mut Spool,
+    spool: &Spool,
     survey: &Survey,
+    arrived: &Arrived,
     from: DataReader<impl Read>,
 ) -> Result<u64, ReceiveError> {
     let (links, paths) = (store.links_dir(), Paths::new(store.root()));
@@ -40,7 +42,7 @@ pub fn receive(
     let mut buffer = Vec::with_capacity(BUFFER);
     let mut bytes = 0;
     let mut path = None;
-    let mut walk = spool.walk()?;
+    let mut walk = spool.walk();
     while let Some(step) = walk.next_step()? {
         match (step.item, step.content) {
             (Item::Path(header), _) => path = Some(header.path),
@@ -70,6 +72,7 @@ pub fn receive(
                 let link = links.join(file.link.nix32());
                 fs::rename(&arriving, &link).map_err(ReceiveError::file("create", &link))?;
                 bytes += file.size;
+                arrived.all_up_to(number);
             }
             _ => {}
         }
@@ -141,10 +144,10 @@ impl<R: Read> Read for Tee<'_, R> {
 
 /// After the disk was full: gives back the space of what arrived and nothing uses yet. Otherwise
 /// such files stay, and the next attempt finds them.
-pub fn forget(store: &Store, spool: &mut Spool, survey: &Survey) {
+pub fn forget(store: &Store, spool: &Spool, survey: &Survey) {
     let links = store.links_dir();
     let _ = begun::forget(&Paths::new(store.root()));
-    let Ok(mut walk) = spool.walk() else { return };
+    let mut walk = spool.walk();
     while let Ok(Some(step)) = walk.next_step() {
         if let (Item::File { file, .. }, Some(number)) = (step.item, step.content)
             && survey.wanted.contains(number)

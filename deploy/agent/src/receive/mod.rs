@@ -6,13 +6,15 @@
 //! 1. [`survey`]: is what is announced acceptable, and which file contents does the store lack?
 //! 2. [`contents`]: each arriving file is hashed and becomes `.links/HASH` at once, so that an
 //!    interrupted copy goes on where it stopped; in the middle of a file by [`begun`].
-//! 3. [`build`]: trees are hard links to `.links` and to the base; the NAR of each is hashed.
+//! 3. [`build`], beside that: trees are hard links to `.links` and to the base; the NAR of each is
+//!    hashed when its last file has [`arrived`].
 //! 4. [`place`]: all trees are moved to their names and registered in one transaction.
 //!
 //! A path becomes valid only in the last step, or not at all. The sender is not trusted: a path
 //! must be content-addressed, its name must follow from the announced hash, and the tree must have
 //! that hash.
 
+mod arrived;
 pub mod begun;
 mod build;
 mod contents;
@@ -23,12 +25,15 @@ mod survey;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
+use std::sync::mpsc;
+use std::thread;
 
 use cairn_formats::StorePath;
 use cairn_protocol::frame::{self, DataReader, DataWriter, Kind};
 use cairn_protocol::{CopyEvent, CopyRequest, CopyResult, Event};
 use cairn_store::Store;
 
+use arrived::Arrived;
 pub use error::ReceiveError;
 use spool::Spool;
 pub use survey::free_bytes;
@@ -54,29 +59,42 @@ pub fn receive(
     let refused = |error| Stopped { error, in_sync: true };
     let dir = store.build_dir().map_err(|e| broken(e.into()))?;
     let mut data = DataReader::new(&mut *from);
-    let mut spool = Spool::fill(&dir.path().join("manifests"), &mut data).map_err(broken)?;
+    let spool = Spool::fill(&dir.path().join("manifests"), &mut data).map_err(broken)?;
     data.finish().map_err(|e| broken(ReceiveError::Connection(e)))?;
     hold(store, request, hello).map_err(refused)?;
-    let survey = survey::survey(store, &mut spool).map_err(refused)?;
+    let survey = survey::survey(store, &spool).map_err(refused)?;
     survey.check_space(&store.links_dir()).map_err(refused)?;
 
     answer(&survey, to).map_err(|e| broken(ReceiveError::Connection(e)))?;
-    let received = contents::receive(store, dir.path(), &mut spool, &survey, DataReader::new(&mut *from));
-    let in_sync = received.is_ok();
     let mut event = |event| frame::write_message(to, Kind::Event, &Event::Copy(event));
-    let finished = received.and_then(|bytes| {
-        // An event that cannot be sent is no reason to throw away what has arrived.
-        let _ = event(CopyEvent::Received { files: survey.wanted.count(), bytes });
-        let trees = std::thread::scope(|scope| {
+    let (arrived, (checked, checks)) = (Arrived::default(), mpsc::channel());
+    let (received, trees) = thread::scope(|scope| {
+        let builder = scope.spawn(|| {
+            // Who is told has gone when the thread is, and not before.
+            let mut told = |path: &StorePath| drop(checked.send(path.clone()));
+            let trees = build::build(store, dir.path(), &spool, &survey.wanted, &arrived, &mut told);
+            drop(checked);
+            trees
+        });
+        let stream = DataReader::new(&mut *from);
+        let received = contents::receive(store, dir.path(), &spool, &survey, &arrived, stream);
+        arrived.end();
+        if let Ok(bytes) = received {
             // Registering flushes the file system; what has arrived can go to disk while trees are
             // built, so that little is left to wait for then.
             scope.spawn(|| File::open(dir.path()).map(rustix::fs::syncfs));
-            build::build(store, dir.path(), &mut spool, &mut |path| {
-                let _ = event(CopyEvent::Checked { path: path.clone() });
-            })
-        })?;
-        place::place(store, dir.path(), trees)
+            // An event that cannot be sent is no reason to throw away what has arrived.
+            let _ = event(CopyEvent::Received { files: survey.wanted.count(), bytes });
+            for path in checks {
+                let _ = event(CopyEvent::Checked { path });
+            }
+        }
+        (received, builder.join())
     });
+    let in_sync = received.is_ok();
+    // Only a defect of the builder makes it panic, and that ends here as well.
+    let trees = trees.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let finished = received.and_then(|_| place::place(store, dir.path(), trees?));
     match finished {
         Ok(paths) => Ok(CopyResult {
             paths,
@@ -85,7 +103,7 @@ pub fn receive(
         }),
         Err(error) if error.is_disk_full() => {
             drop(dir);
-            contents::forget(store, &mut spool, &survey);
+            contents::forget(store, &spool, &survey);
             Err(Stopped { error: survey.no_space(&store.links_dir(), &error), in_sync })
         }
         Err(error) => Err(Stopped { error, in_sync }),

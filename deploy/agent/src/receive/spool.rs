@@ -1,7 +1,8 @@
 //! The manifests of a copy, kept in a file and read once for each pass.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use cairn_formats::StorePath;
@@ -44,17 +45,30 @@ impl Spool {
         Ok(Self { file })
     }
 
-    /// Reads from the beginning.
-    pub fn walk(&mut self) -> Result<Walk<'_>, ReceiveError> {
-        let rewound = self.file.rewind();
-        rewound.map_err(ReceiveError::file("rewind", Path::new("the manifests")))?;
-        Ok(Walk { reader: manifest::Reader::new(BufReader::with_capacity(64 << 10, &self.file)), next_content: 0 })
+    /// Reads from the beginning; passes may go on beside each other.
+    pub fn walk(&self) -> Walk<'_> {
+        let from = Pass { file: &self.file, at: 0 };
+        Walk { reader: manifest::Reader::new(BufReader::with_capacity(64 << 10, from)), next_content: 0 }
+    }
+}
+
+/// Reads a file from a place of its own.
+struct Pass<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Pass<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(into, self.at)?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 
 /// A pass over the manifests that numbers the contents.
 pub struct Walk<'a> {
-    reader: manifest::Reader<BufReader<&'a File>>,
+    reader: manifest::Reader<BufReader<Pass<'a>>>,
     next_content: u64,
 }
 

@@ -28,14 +28,14 @@ const BLOCK: u64 = 4096;
 /// For the database and its log.
 const SLACK: u64 = 1 << 20;
 
-pub fn survey(store: &Store, spool: &mut Spool) -> Result<Survey, ReceiveError> {
+pub fn survey(store: &Store, spool: &Spool) -> Result<Survey, ReceiveError> {
     let links = store.links_dir();
     let begun = Begun::find(&Paths::new(store.root()));
     let mut survey = Survey { wanted: Wanted::default(), begun, bytes: SLACK, inodes: 0 };
     let mut announced = HashSet::new();
     let mut references = HashSet::new();
     let (mut path, mut left) = (None, 0);
-    let mut walk = spool.walk()?;
+    let mut walk = spool.walk();
     while let Some(step) = walk.next_step()? {
         match step.item {
             Item::Path(header) => {
