@@ -12,6 +12,7 @@ pub mod http;
 pub mod project;
 pub mod run;
 pub mod streams;
+mod whole;
 
 pub use project::{Machine, Project};
 pub use run::{Ran, programs, run, tool};

@@ -105,7 +105,7 @@ impl Host<'_> {
             self.machine.machines().poweroff_hard(self.machine.name).expect("a machine to switch off");
             self.project.deploy(&["machine", "start", self.machine.name]).ok();
         }
-        self.settled();
+        self.machine.settled();
         let now = self.generation();
         assert!(struck || matches!(moment, Moment::After(_)), "{what}: the switch was over before");
         assert!(now == live || now == live + 1, "{what}: generation {live} became {now}");
@@ -165,48 +165,14 @@ impl Host<'_> {
         status["hosts"][0]["generation"].as_u64().unwrap_or_else(|| panic!("no generation: {status}"))
     }
 
-    /// Waits for the end of whatever goes on; what nobody works at, the next activation ends.
-    fn settled(&self) {
-        cairn_tests::eventually(Duration::from_secs(120), || {
-            let units =
-                "systemctl list-units --plain --no-legend 'cairn-activation-*' --state=active,activating,deactivating";
-            self.machine.ssh(units).ok().stdout.trim().is_empty()
-        });
-    }
-
     /// One generation, all of it and nothing else.
     fn whole(&self, what: &str, version: &str) {
         let url = format!("https://{}:8443", self.machine.inner().address);
         let served = http::eventually(&format!("{url}/health"), 200, 30).json();
         assert_eq!(served["version"], version, "{what}");
-        let faults = self.machine.ssh(LOOK).ok().stdout;
-        assert_eq!(faults, "", "{what}");
+        assert_eq!(self.machine.faults(), "", "{what}");
     }
 }
-
-/// Prints what should not be.
-const LOOK: &str = r#"
-live=$(readlink -f /nix/var/nix/profiles/cairn)
-say() { while read -r line; do echo "$1: $line"; done; }
-flock -n /nix/var/cairn/lock true || echo "the lock is held"
-ls /nix/var/nix/gcroots/cairn 2>/dev/null | grep activation | say "a root is left"
-ls -d /run/systemd/system/cairn-* 2>/dev/null | say "a unit of a trial is left"
-systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-' | say "failed"
-running() { systemctl list-units --plain --no-legend --state=active "$1" | cut -d' ' -f1 | grep -v '^cairn-activation-'; }
-for unit in $(running 'cairn-*.service') $(running 'cairn-*.socket'); do
-    [ -e "$live/units/$unit" ] || echo "not of the generation: $unit"
-done
-for unit in "$live"/units/*-[0-9].service "$live"/units/*.socket; do
-    systemctl is-active --quiet "${unit##*/}" || echo "does not run: $unit"
-done
-for folder in /run/cairn/api/*/; do
-    name=$(basename "$folder")
-    case $name in current|a|b) continue ;; esac
-    ls "$live"/units/ | grep -q -- "-$name-" || echo "a folder is left: $folder"
-done
-ls -A /nix/store | grep '^\.' | grep -v '^\.links$' | say "a temporary file is left"
-exit 0
-"#;
 
 fn root(name: &str) -> PathBuf {
     state().join("cairn/machines/machines").join(name).join("root")
