@@ -169,14 +169,16 @@ impl StoreError {
         };
         let doing = "write the store's database";
         let path = path.to_path_buf();
-        let (filesystem, available) = filesystem_of(&path);
-        match source.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked) => Self::DatabaseLocked { path, waited },
-            Some(DiskFull) => Self::NoSpace { doing, path, filesystem, available, needed: None },
+        let code = source.sqlite_error_code();
+        if matches!(code, Some(DiskFull | SystemIoFailure)) {
+            let (filesystem, available) = filesystem_of(&path);
             // SQLite does not tell for want of what the index of its log cannot be made.
-            Some(SystemIoFailure) if available < LOG_INDEX => {
-                Self::NoSpace { doing, path, filesystem, available, needed: None }
+            if code == Some(DiskFull) || available < LOG_INDEX {
+                return Self::NoSpace { doing, path, filesystem, available, needed: None };
             }
+        }
+        match code {
+            Some(DatabaseBusy | DatabaseLocked) => Self::DatabaseLocked { path, waited },
             Some(PermissionDenied | ReadOnly | CannotOpen) => {
                 Self::Denied { doing, path, source: io::Error::other(source) }
             }
