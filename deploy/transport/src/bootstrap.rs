@@ -5,8 +5,8 @@
 //! `gzip`; it reads the number of bytes that come, and then the agent, into a fresh private directory
 //! and executes that; the agent then removes the directory itself. The script holds no single quote,
 //! exclamation mark or newline, so that one pair of single quotes carries it through any login shell
-//! (`csh` expands `!`, `fish` has other escapes); its
-//! parameters are a base name of restricted characters and a number.
+//! (`csh` expands `!`, `fish` has other escapes); its parameters are a base name of restricted
+//! characters and a number.
 //!
 //! `/tmp` may be mounted without permission to execute, so each candidate directory is tried with a
 //! small script first.
