@@ -26,9 +26,9 @@ impl Arrived {
         self.changed.notify_all();
     }
 
-    pub fn end(&self) {
-        self.state().ended = true;
-        self.changed.notify_all();
+    /// Held by whoever receives: without it no more will come, however it went.
+    pub fn until_dropped(&self) -> Arriving<'_> {
+        Arriving(self)
     }
 
     /// Fails if it does not come; whoever received knows why.
@@ -40,5 +40,14 @@ impl Arrived {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Arriving<'a>(&'a Arrived);
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.changed.notify_all();
     }
 }

@@ -77,8 +77,9 @@ pub fn receive(
             trees
         });
         let stream = DataReader::new(&mut *from);
+        let arriving = arrived.until_dropped();
         let received = contents::receive(store, dir.path(), &spool, &survey, &arrived, stream);
-        arrived.end();
+        drop(arriving);
         if let Ok(bytes) = received {
             // Registering flushes the file system; what has arrived can go to disk while trees are
             // built, so that little is left to wait for then.
