@@ -10,7 +10,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// By file, which is one of a store and so never changes, and by whether it is compressed.
-static PACKED: LazyLock<Mutex<HashMap<(PathBuf, bool), Arc<Vec<u8>>>>> = LazyLock::new(Mutex::default);
+type Packed = HashMap<(PathBuf, bool), Arc<Vec<u8>>>;
+
+static PACKED: LazyLock<Mutex<Packed>> = LazyLock::new(Mutex::default);
 
 /// The bytes of `file`, compressed if `gzip` says so.
 pub fn program(file: &Path, gzip: bool) -> io::Result<Arc<Vec<u8>>> {
