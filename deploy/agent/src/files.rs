@@ -31,7 +31,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         fs::rename(&temporary, path)?;
         File::open(parent(path))?.sync_all()
     };
-    write().map_err(file("cannot write", path))
+    write().map_err(|error| {
+        // What did not fit is not to take what room there is.
+        let _ = fs::remove_file(&temporary);
+        file("cannot write", path)(error)
+    })
 }
 
 pub fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {

@@ -7,6 +7,7 @@ use super::host::Host;
 use super::machine::{self, Phase};
 use super::plan::Plan;
 use super::record::{Journal, Record};
+use super::reserve;
 use crate::error::Result;
 use crate::generations;
 use crate::paths::Paths;
@@ -100,9 +101,11 @@ pub fn end(paths: &Paths, record: &mut Record, generation: Option<u64>) -> Resul
     record.save(paths)?;
     if let (Outcome::Committed { generation, .. }, true) = (&outcome, record.request.goal.adds_a_generation()) {
         // It is live whether or not its note can say so.
-        if let Err(error) = generations::write_note(paths, *generation, record) {
+        let note = || generations::write_note(paths, *generation, record);
+        if let Err(error) = reserve::write(paths, &record.id, note) {
             eprintln!("cairn-agent: {error}");
         }
     }
-    Journal::of(paths, &record.id).write(ActivationEvent::Ended { outcome })
+    Journal::of(paths, &record.id).write(ActivationEvent::Ended { outcome })?;
+    reserve::release(paths, &record.id)
 }

@@ -26,6 +26,7 @@ pub mod machine;
 pub mod plan;
 pub(crate) mod preflight;
 pub mod record;
+mod reserve;
 mod resume;
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ use self::record::{Before, Journal, Record};
 use self::resume::{resume, settle_earlier};
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
-use crate::{collect, files, manifests, systemd};
+use crate::{collect, files, manifests, systemd, traces};
 
 /// How long the detached process waits for the one that started it to let go of the lock.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -165,15 +166,21 @@ fn launch(store: &Store, paths: &Paths, record: Record, manifest: &Manifest) -> 
     let id = &record.id;
     let closure = record.request.closure.clone();
     let dir = paths.activation(id);
-    files::make_directories(&dir)?;
-    // Until the profile names it, nothing else keeps the closure from being collected.
-    store.set_root(&root_name(id), &closure)?;
-    record.save(paths)?;
-    Journal::of(paths, id).write(ActivationEvent::Started {
-        id: id.clone(),
-        closure,
-        previous: record.before.as_ref().map(|before| before.generation),
-    })?;
+    let begin = || -> Result<()> {
+        files::make_directories(&dir)?;
+        reserve::hold(paths, id)?;
+        // Until the profile names it, nothing else keeps the closure from being collected.
+        store.set_root(&root_name(id), &closure)?;
+        record.save(paths)?;
+        let previous = record.before.as_ref().map(|before| before.generation);
+        Journal::of(paths, id).write(ActivationEvent::Started { id: id.clone(), closure: closure.clone(), previous })
+    };
+    if let Err(error) = begin() {
+        // Nothing was begun: nothing stays of it.
+        store.remove_root(&root_name(id))?;
+        traces::remove(&dir)?;
+        return Err(error);
+    }
     let agent = format!("{}/{AGENT_PROGRAM}", manifest.agent);
     let spawned = spawn(id, &agent, &purpose(record.request.goal));
     if let Err(error) = spawned {

@@ -3,11 +3,12 @@
 //! * `state.json`: the [`Record`], replaced as a whole (and synced) before each phase begins, so
 //!   that whoever finds it knows the most that can have happened;
 //! * `events.jsonl`: one [`Stamped`] event a line, for clients to follow;
+//! * `reserve`: [space](super::reserve) for the two above, until it has ended;
 //! * `confirm`, `cancel`: written by other processes, read by the one that activates.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_formats::StorePath;
@@ -17,6 +18,7 @@ use cairn_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::machine::Phase;
+use super::reserve;
 use crate::error::{AgentError, Result, file};
 use crate::files;
 use crate::paths::Paths;
@@ -60,7 +62,8 @@ impl Record {
     }
 
     pub fn save(&self, paths: &Paths) -> Result<()> {
-        files::replace_json(&paths.activation(&self.id).join("state.json"), self)
+        let path = paths.activation(&self.id).join("state.json");
+        reserve::write(paths, &self.id, || files::replace_json(&path, self))
     }
 
     /// Whether the profile, at this generation and closure, is what this activation wanted.
@@ -127,32 +130,36 @@ pub fn newest(paths: &Paths) -> Option<Record> {
 /// Appends to the event file.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    path: PathBuf,
+    paths: Paths,
+    id: ActivationId,
 }
 
 impl Journal {
     pub fn of(paths: &Paths, id: &ActivationId) -> Self {
-        Self { path: paths.activation(id).join("events.jsonl") }
+        Self { paths: paths.clone(), id: id.clone() }
     }
 
     /// One write, so that a reader never sees half a line of two writers.
     pub fn write(&self, event: ActivationEvent) -> Result<()> {
+        let path = self.paths.activation(&self.id).join("events.jsonl");
         let stamped = Stamped { at: milliseconds(), event };
         let mut line = serde_json::to_vec(&stamped)
-            .map_err(|e| AgentError::Content { path: self.path.clone(), reason: e.to_string() })?;
+            .map_err(|e| AgentError::Content { path: path.clone(), reason: e.to_string() })?;
         line.push(b'\n');
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path)
-            .and_then(|mut out| out.write_all(&line))
-            .map_err(file("cannot write", &self.path))
+        reserve::write(&self.paths, &self.id, || append(&path, &line).map_err(file("cannot write", &path)))
     }
 
     /// For what is good to know but must not stop the activation.
     pub fn note(&self, event: ActivationEvent) {
         let _ = self.write(event);
     }
+}
+
+/// All of the line or nothing of it, also on a disk that has room for a part.
+fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut out = OpenOptions::new().append(true).create(true).open(path)?;
+    let before = out.metadata()?.len();
+    out.write_all(line).inspect_err(|_| drop(out.set_len(before)))
 }
 
 pub fn seconds() -> i64 {
