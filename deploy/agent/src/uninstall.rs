@@ -41,6 +41,8 @@ pub fn run(paths: &Paths, store: Option<&Store>, request: &UninstallRequest) -> 
     stop(paths)?;
     system::give_back(paths)?;
     traces::pull(paths).iter().try_for_each(|path| traces::remove(path))?;
+    // It forgets units whose files have gone.
+    systemd::reload()?;
     for file in adopted::files(paths)? {
         adopted::give_back(paths, &file.path)?;
     }
