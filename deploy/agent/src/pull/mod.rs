@@ -73,10 +73,20 @@ fn look_once(here: bool) -> Result<()> {
     let mut state = State::load(&paths, &config)?;
     let outcome = pull(&paths, &store, &config, &mut state, here);
     state.checked = Some(record::seconds());
-    // A status has one line for it.
-    state.problem = outcome.as_ref().err().map(|e| e.to_string().lines().next().unwrap_or_default().to_owned());
+    state.problem = outcome.as_ref().err().map(in_a_line);
     state.save(&paths)?;
     outcome
+}
+
+/// What is wrong and what helps: a status has one line for both.
+fn in_a_line(error: &AgentError) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let wrong = lines.next().unwrap_or_default();
+    match error.advice().or_else(|| lines.find_map(|line| line.trim_start().strip_prefix("help: "))) {
+        Some(help) => format!("{wrong}; {help}"),
+        None => wrong.to_owned(),
+    }
 }
 
 fn config(paths: &Paths) -> Result<PullConfig> {
