@@ -5,10 +5,12 @@
 //! `CAIRN_TEST_STATE` (a folder that keeps stores and the machines' base from test to test).
 
 pub mod authority;
+pub mod bucket;
 pub mod clients;
 pub mod database;
 pub mod hook;
 pub mod http;
+pub mod phase;
 pub mod project;
 pub mod run;
 pub mod streams;

@@ -1,10 +1,10 @@
 //! What goes wrong on a host leaves it as it was, and says so.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cairn_tests::project::Machine;
-use cairn_tests::{Project, http, run};
+use cairn_tests::phase::PHASES;
+use cairn_tests::{Machine, Project, eventually, http, run, tool};
 
 const MAIN: &str = "images/api/app/spirit/version.py";
 
@@ -92,7 +92,7 @@ fn a_host_is_left_as_it_was_by_whatever_fails() {
 
     // Gone without a trace.
     machine.remove().ok();
-    let left = run(std::process::Command::new("ip").args(["netns", "list"])).ok().stdout;
+    let left = run(Command::new("ip").args(["netns", "list"])).ok().stdout;
     assert!(!left.contains(host), "{left}");
     project.deploy(&["status", host, "--json"]);
 }
@@ -167,6 +167,7 @@ fn a_full_disk_on_the_host_changes_nothing() {
     let project = Project::with_shared_store();
     let machine = project.machine("e2e-disk");
     let host = machine.name;
+    project.front(&format!("hosts/{host}.toml"), "");
     project.deploy(&["machine", "start", host]).ok();
     let small = |size: &str| {
         machine.ssh(&format!("mkdir -p /nix && mount -t tmpfs -o size={size} tmpfs /nix")).ok();
@@ -178,7 +179,7 @@ fn a_full_disk_on_the_host_changes_nothing() {
     machine.ssh("umount /nix").ok();
 
     // Seen in the middle: somebody else takes the space as soon as the first files are there.
-    small("600m");
+    small(ROOMY);
     let fill = "timeout 60 sh -c 'until [ $(ls /nix/store/.links 2>/dev/null | wc -l) -gt 20 ]; do :; done; \
         dd if=/dev/zero of=/nix/fill bs=1M status=none' 2>/dev/null; test -s /nix/fill";
     std::thread::scope(|scope| {
@@ -196,4 +197,79 @@ fn a_full_disk_on_the_host_changes_nothing() {
     machine.ssh("rm /nix/fill").ok();
     project.deploy(&["switch", host, "--yes"]).ok();
     http::eventually(&format!("{}/health", machine.url("proxy")), 200, 10);
+
+    full_in_each_phase(&project, &machine);
+}
+
+/// The disk of [`a_full_disk_on_the_host_changes_nothing`] where there is enough.
+const ROOMY: &str = "600m";
+
+/// No page more can be written from one phase of an activation on, whichever. `CAIRN_TEST_PAGES=N`
+/// also leaves 1 to N pages in each, so that each write is once the first that fails.
+fn full_in_each_phase(project: &Project, machine: &Machine) {
+    let most = std::env::var("CAIRN_TEST_PAGES").map_or(0, |text| text.parse().expect("a number"));
+    let mut version = "1.0.0".to_owned();
+    let mut live = 1;
+    for (number, (phase, pages)) in
+        PHASES.into_iter().flat_map(|phase| (0..=most).map(move |pages| (phase, pages))).enumerate()
+    {
+        let what = format!("{pages} pages from {phase} on");
+        let next = format!("98.0.{number}");
+        project.edit(MAIN, &version, &next);
+        let upcoming = machine.upcoming();
+        let mut switch = project.command(&["switch", machine.name, "--yes"]);
+        let mut client = switch.stderr(Stdio::piped()).spawn().expect("deploy");
+        assert!(
+            upcoming.wait(&mut client, |upcoming| upcoming.has_reached(phase)),
+            "{what}: the switch was over before"
+        );
+        leave(machine, pages);
+        let switch = client.wait_with_output().expect("an end");
+        let said = String::from_utf8_lossy(&switch.stderr);
+        let room = format!("mount -o remount,size={ROOMY} /nix");
+        within(machine, &room).expect("room again");
+        machine.settled();
+
+        let status = project.deploy(&["status", machine.name, "--json"]).json();
+        let now = status["hosts"][0]["generation"].as_u64().unwrap_or_else(|| panic!("{what}: {status}"));
+        eprintln!("{what}: generation {live} became {now}, code {:?}\n{said}", switch.status.code());
+        assert!(now == live || now == live + 1, "{what}: generation {live} became {now}");
+        assert!(switch.status.success() || said.contains("space") || said.contains("free"), "{what}: {said}");
+        assert!(now == live + 1 || !switch.status.success(), "{what}: success was said");
+        whole(machine, &what, if now == live { &version } else { &next });
+        if now == live {
+            project.deploy(&["switch", machine.name, "--yes"]).ok();
+            whole(machine, &what, &next);
+        }
+        (version, live) = (next, live + 1);
+    }
+    let copy = tempfile::TempDir::new_in(cairn_tests::state()).expect("a folder");
+    let nix = machine.sight().join("nix");
+    tool("cp", ["-a", &nix.to_string_lossy(), &copy.path().to_string_lossy()]);
+    tool("nix-store", ["--store", &copy.path().to_string_lossy(), "--verify", "--check-contents"]);
+}
+
+/// Makes the disk as small as what is on it, and so many pages.
+#[track_caller]
+fn leave(machine: &Machine, pages: u64) {
+    // What is written meanwhile makes it too small by the time that it is set.
+    eventually(Duration::from_secs(10), || {
+        let is = nix::sys::statvfs::statvfs(&machine.sight().join("nix")).expect("a file system");
+        let used = (is.blocks() - is.blocks_free() + pages) * is.fragment_size();
+        within(machine, &format!("mount -o remount,size={used} /nix")).is_ok()
+    });
+}
+
+/// Runs a command line on the machine, whatever can be written there.
+fn within(machine: &Machine, line: &str) -> Result<(), String> {
+    let leader = machine.leader().to_string();
+    let ran = run(Command::new("nsenter").args(["-t", &leader, "-m", "sh", "-c", line]));
+    if ran.code == 0 { Ok(()) } else { Err(ran.stderr) }
+}
+
+#[track_caller]
+fn whole(machine: &Machine, what: &str, version: &str) {
+    let url = format!("https://{}:8443/health", machine.inner().address);
+    assert_eq!(http::eventually(&url, 200, 30).json()["version"], version, "{what}");
+    assert_eq!(machine.faults(), "", "{what}");
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use cairn_tests::{Machine, Project, eventually, tool};
+use cairn_tests::bucket::{Bucket, CREDENTIALS};
+use cairn_tests::{Machine, Project, eventually, run, tool};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -18,7 +19,7 @@ const WGET: &str = r#"#!/bin/bash
 set -e
 IFS=/ read -r _ _ server path <<< "$6"
 exec 3<> "/dev/tcp/${server%:*}/${server#*:}"
-printf 'GET /%s HTTP/1.0\r\n\r\n' "$path" >&3
+printf 'GET /%s HTTP/1.0\r\nHost: %s\r\n\r\n' "$path" "$server" >&3
 LC_ALL=C sed '1,/^\r*$/d' <&3 > "$5"
 "#;
 
@@ -58,7 +59,9 @@ struct Bed<'a> {
     dir: TempDir,
     key: String,
     public: String,
-    url: String,
+    /// Where the host reads, and where it is published to.
+    reads: String,
+    writes: String,
 }
 
 impl Bed<'_> {
@@ -71,10 +74,10 @@ impl Bed<'_> {
         let recipient = fs::read_to_string(self.dir.path().join("pull.key.pub")).expect("a public key");
         let text = format!(
             "platform = \"linux/amd64\"\ninclude = [\"../services/redis.toml\"]\n[machine]\n\
-             [pull]\ncache = \"{}\"\npublish_to = \"file://{}\"\ntrusted_public_keys = [\"{}\"]\ninterval = \"10s\"\n\
+             [pull]\ncache = \"{}\"\npublish_to = \"{}\"\ntrusted_public_keys = [\"{}\"]\ninterval = \"10s\"\n\
              recipient = \"{}\"\n[services.redis.settings.memory]\nlimit = \"{megabytes}mb\"\n{more}",
-            self.url,
-            self.cache().display(),
+            self.reads,
+            self.writes,
             self.public,
             recipient.trim()
         );
@@ -82,8 +85,20 @@ impl Bed<'_> {
     }
 
     fn publish(&self, message: &str) -> Value {
-        let published = self.project.deploy(&["publish", HOST, "--key", &self.key, "--message", message, "--json"]);
-        published.ok().json()["hosts"][0].clone()
+        let mut publish = self.project.command(&["publish", HOST, "--key", &self.key, "--message", message, "--json"]);
+        run(publish.envs(CREDENTIALS)).ok().json()["hosts"][0].clone()
+    }
+
+    /// The machine's files.
+    fn root(&self) -> PathBuf {
+        self.machine.inner().identity.with_file_name("root")
+    }
+
+    /// Puts the script of `deploy user-data` on the machine.
+    fn user_data(&self) -> String {
+        let script = self.project.deploy(&["user-data", HOST]).ok().stdout;
+        fs::write(self.root().join("root/user-data"), &script).expect("a writable machine");
+        script
     }
 
     /// Pulls now, whatever the timer does; gives whether that ended well.
@@ -127,14 +142,17 @@ fn a_fresh_host_runs_what_is_published_and_follows_the_pointer() {
     let address = machine.inner().address.octets();
     let gateway = format!("{}.{}.{}.1", address[0], address[1], address[2]);
     let server = Server::over(&dir.path().join("cache"), &gateway);
-    let url = server.url.clone();
-    let bed = Bed { project: &project, machine, dir, key, public, url };
+    let (reads, writes) = (server.url.clone(), format!("file://{}", file("cache")));
+    let mut bed = Bed { project: &project, machine, dir, key, public, reads, writes };
 
     starts_by_itself(&bed);
     follows_the_timer(&bed);
     does_not_try_again_what_was_reverted(&bed);
     refuses_what_was_tampered_with(&bed);
     comes_up_again(&bed);
+    let bucket = Bucket::start(&gateway);
+    moves_to_a_bucket(&mut bed, &bucket);
+    is_given_back(&bed);
 }
 
 fn starts_by_itself(bed: &Bed) {
@@ -142,17 +160,16 @@ fn starts_by_itself(bed: &Bed) {
     let first = bed.publish("first");
     assert_eq!(first["paths"], first["new_paths"], "{first}");
     // What a cloud's image has: something that fetches; and what its instance is given: a key.
-    let root = bed.machine.inner().identity.with_file_name("root");
+    let root = bed.root();
     let wget = root.join("usr/local/bin/wget");
     fs::write(&wget, WGET).expect("a writable machine");
     fs::set_permissions(&wget, fs::Permissions::from_mode(0o755)).expect("a file of ours");
     fs::create_dir_all(root.join("etc/cairn")).expect("a folder");
     fs::copy(bed.dir.path().join("pull.key"), root.join("etc/cairn/pull.key")).expect("the key");
 
-    let script = bed.project.deploy(&["user-data", HOST]).ok().stdout;
+    let script = bed.user_data();
     let secret = fs::read_to_string(&bed.key).expect("the key");
     assert!(script.contains(&bed.public) && !script.contains(secret.trim()), "{script}");
-    fs::write(root.join("root/user-data"), &script).expect("a writable machine");
     bed.machine.ssh("sh /root/user-data && sh /root/user-data").ok();
     eventually(Duration::from_secs(90), || bed.generation() == "cairn-1-link");
     eventually(Duration::from_secs(30), || bed.project.deploy(&["status", HOST]).code == 0);
@@ -162,7 +179,7 @@ fn starts_by_itself(bed: &Bed) {
     assert_eq!(status["pull"]["sequence"], first["sequence"], "{status}");
     assert_eq!(status["drift"], json!([]), "{status}");
     let attempt = &bed.attempts()[0];
-    let operator = format!("pull from {}", bed.url);
+    let operator = format!("pull from {}", bed.reads);
     assert_eq!((&attempt["operator"], &attempt["outcome"]), (&json!(operator), &json!("committed")), "{attempt}");
     assert!(attempt["message"].as_str().is_some_and(|text| text.ends_with(": first")), "{attempt}");
     bed.project.deploy(&["switch", HOST, "--dry-run"]).fails(0, &["pulls from", "deploy publish e2e-pull"]);
@@ -224,8 +241,7 @@ fn refuses_what_was_tampered_with(bed: &Bed) {
     fs::write(bed.pointer(), now).expect("a writable cache");
     assert!(bed.pull());
     assert_eq!(bed.generation(), "cairn-3-link");
-    let root = bed.machine.inner().identity.with_file_name("root");
-    tool("nix-store", ["--store", &root.to_string_lossy(), "--verify", "--check-contents"]);
+    tool("nix-store", ["--store", &bed.root().to_string_lossy(), "--verify", "--check-contents"]);
 }
 
 /// As after a power cut, with nobody there: the generation first, the timer after it.
@@ -240,4 +256,46 @@ fn comes_up_again(bed: &Bed) {
         !bed.machine.ssh(line).stdout.trim().is_empty()
     });
     assert_eq!(bed.attempts().len(), 4);
+}
+
+/// The same host reads a bucket: with keys of its own, and its agent without.
+fn moves_to_a_bucket(bed: &mut Bed, bucket: &Bucket) {
+    (bed.reads, bed.writes) = (bucket.url(), bucket.url());
+    bed.define(68, "");
+    let published = bed.publish("in a bucket");
+    assert_eq!(published["paths"], published["new_paths"], "{published}");
+    assert_eq!(bucket.status_of(&format!("cairn/{HOST}.json")), "403");
+
+    bed.user_data();
+    let agent = "/usr/local/lib/cairn/cairn-agent";
+    bed.machine.ssh(&format!("systemctl stop cairn-pull.timer && rm {agent} && sh /root/user-data")).ok();
+    assert!(!bed.pull());
+    let problem = bed.status(1)["pull"]["problem"].as_str().expect("a problem").to_owned();
+    assert!(problem.contains("403") && problem.contains("credentials"), "{problem}");
+
+    let keys: String = CREDENTIALS.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    fs::write(bed.root().join("etc/cairn/pull.env"), keys).expect("a writable machine");
+    assert!(bed.pull());
+    assert_eq!(bed.generation(), "cairn-4-link");
+    let attempt = &bed.attempts()[0];
+    let operator = format!("pull from {}", bed.reads);
+    assert_eq!((&attempt["operator"], &attempt["outcome"]), (&json!(operator), &json!("committed")), "{attempt}");
+
+    // Only what is new goes there, and comes from there.
+    bed.define(69, "");
+    let next = bed.publish("in a bucket again");
+    assert!(next["new_paths"].as_u64() < next["paths"].as_u64(), "{next}");
+    assert!(bed.pull());
+    assert_eq!(bed.generation(), "cairn-5-link");
+}
+
+/// Nothing of ours is left, and nothing comes back by itself.
+fn is_given_back(bed: &Bed) {
+    bed.machine.ssh("systemctl start cairn-pull.timer").ok();
+    bed.project.deploy(&["uninstall", HOST, "--yes", "--delete-data"]).ok();
+    // The Nix that has looked into the store is taken for one that uses it.
+    let left = "ls -d /nix/var/cairn /etc/cairn/pull.json /usr/local/lib/cairn /etc/systemd/system/*cairn* \
+                /etc/systemd/system/timers.target.wants/*cairn* /var/lib/cairn /run/cairn 2>/dev/null; \
+                systemctl list-units --all --plain --no-legend 'cairn-*'; true";
+    assert_eq!(bed.machine.ssh(left).ok().stdout, "");
 }

@@ -9,13 +9,11 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cairn_tests::clients::{Clients, Site};
+use cairn_tests::phase::{PHASES, Upcoming};
 use cairn_tests::project::Machine;
 use cairn_tests::{Project, http, state, tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
-
-const PHASES: [&str; 8] = ["preflight", "stage", "start", "flip", "recheck", "confirm", "commit", "drain"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -94,12 +92,15 @@ impl Host<'_> {
         let live = self.generation();
         let before = self.version.clone();
         self.change();
-        let known = newest_activation(self.machine.name);
-        let begun = Instant::now();
+        let upcoming = self.machine.upcoming();
         let switch = ["switch", self.machine.name, "--yes", "--confirm-within", "8"];
         let client = self.project.command(&switch).stderr(Stdio::null()).spawn();
         let mut client = client.expect("deploy");
-        let struck = self.wait_for(moment, known.as_deref(), begun, &mut client) && self.end(victim, &mut client);
+        let there = |upcoming: &Upcoming| match moment {
+            Moment::In(phase) => upcoming.is_in(phase),
+            Moment::After(time) => upcoming.elapsed() >= time,
+        };
+        let struck = upcoming.wait(&mut client, there) && self.end(victim, &mut client);
         client.wait().expect("an end");
         if victim == Victim::Power {
             self.machine.machines().poweroff_hard(self.machine.name).expect("a machine to switch off");
@@ -121,25 +122,6 @@ impl Host<'_> {
         let next = format!("99.0.{}", self.changes);
         self.project.edit("images/api/app/spirit/version.py", &self.version, &next);
         self.version = next;
-    }
-
-    /// Whether it has come to that while the client runs.
-    fn wait_for(&self, moment: Moment, known: Option<&Path>, begun: Instant, client: &mut Child) -> bool {
-        loop {
-            let there = match moment {
-                Moment::After(time) => begun.elapsed() >= time,
-                Moment::In(phase) => newest_activation(self.machine.name)
-                    .filter(|newest| Some(newest.as_path()) != known)
-                    .is_some_and(|newest| phase_of(&newest).as_deref() == Some(phase)),
-            };
-            if there {
-                return true;
-            }
-            if client.try_wait().expect("a child").is_some() {
-                return false;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(120), "{moment:?} did not come");
-        }
     }
 
     /// Whether somebody was there to be killed.
@@ -178,24 +160,10 @@ fn root(name: &str) -> PathBuf {
     state().join("cairn/machines/machines").join(name).join("root")
 }
 
-fn newest_activation(name: &str) -> Option<PathBuf> {
-    let listed = fs::read_dir(root(name).join("nix/var/cairn/activations")).ok()?;
-    listed.flatten().map(|entry| entry.path()).max()
-}
-
-fn phase_of(activation: &Path) -> Option<String> {
-    let record: Value = serde_json::from_slice(&fs::read(activation.join("state.json")).ok()?).ok()?;
-    record["phase"].as_str().map(str::to_owned)
-}
-
 /// Kills every process of the machine whose command line holds these words; whether there was one.
 fn end_all(machine: &Machine, words: &str) -> bool {
     let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
-    let nspawn = PathBuf::from(format!("/proc/{}", machine.inner().pid.expect("a machine that runs")));
-    let children =
-        fs::read_to_string(nspawn.join(format!("task/{0}/children", machine.inner().pid.unwrap_or_default())));
-    let init = children.expect("its children").split_whitespace().map(|pid| Path::new("/proc").join(pid)).next();
-    let its_own = namespace(&init.expect("an init"));
+    let its_own = namespace(&Path::new("/proc").join(machine.leader().to_string()));
     let mut ended = false;
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

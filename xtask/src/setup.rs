@@ -56,10 +56,11 @@ const ORACLES: &[Need] = &[
     ("/usr/lib/postgresql/15/bin/initdb", "postgresql-15"),
 ];
 
-/// Python programs, pinned: the resolver behind `deploy lock`, and a C compiler for other
-/// processors.
+/// Python programs, pinned: the resolver behind `deploy lock`, a C compiler for other processors, and
+/// a server of buckets.
 const UV: &str = "uv==0.13.9";
 const ZIG: &str = "ziglang==0.17.1";
+const MOTO: &str = "moto[s3]==5.1.22 flask==3.1.3 flask-cors==6.0.5";
 
 pub fn all() -> Result<()> {
     compilers()?;
@@ -80,6 +81,11 @@ pub fn runtime() -> Result<()> {
 /// Path of the resolver that `deploy lock` starts.
 pub fn uv() -> Result<PathBuf> {
     Ok(python_tool("uv", UV)?.join("bin/uv"))
+}
+
+/// Path of a server that speaks S3.
+pub fn moto() -> Result<PathBuf> {
+    Ok(python_tool("moto", MOTO)?.join("bin/moto_server"))
 }
 
 /// A C compiler for 64-bit ARM against musl, as a program that cargo's build scripts can start.
@@ -146,24 +152,31 @@ fn rust_targets() -> Result<()> {
     program("rustup").args(["target", "add"]).args(missing).run_aside()
 }
 
-/// A virtual environment below `target/` with one package from PyPI; gives its folder.
-fn python_tool(name: &str, requirement: &str) -> Result<PathBuf> {
+/// A virtual environment below `target/` with what is named of PyPI, with spaces between; gives its
+/// folder.
+fn python_tool(name: &str, requirements: &str) -> Result<PathBuf> {
     let dir = target().join("tools").join(name);
     let stamp = dir.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == requirement) {
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == requirements) {
         return Ok(dir);
     }
     debian(&[("python3", "python3")])?;
     fs::create_dir_all(target().join("tools"))?;
     if program("python3").args(["-m", "venv", "--clear"]).args([&dir]).succeeds() {
-        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run_aside()?;
+        program(dir.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(requirements.split(' '))
+            .run_aside()?;
     } else {
         // Debian splits the module off.
         debian(&[("pyvenv-module", "python3-venv")])?;
         program("python3").args(["-m", "venv", "--clear"]).args([&dir]).run()?;
-        program(dir.join("bin/python")).args(["-m", "pip", "install", "--quiet", requirement]).run_aside()?;
+        program(dir.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(requirements.split(' '))
+            .run_aside()?;
     }
-    fs::write(&stamp, requirement).with_context(|| format!("cannot write {}", stamp.display()))?;
+    fs::write(&stamp, requirements).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(dir)
 }
 

@@ -30,6 +30,7 @@ fn rust(filter: &[&str]) -> Result<()> {
     let cargo = cargo()
         .env("CAIRN_PROGRAMS", target().join(build::TARGET).join("debug"))
         .env("DEPLOY_UV", setup::uv()?)
+        .env("CAIRN_MOTO", setup::moto()?)
         .env("CAIRN_TEST_STATE", target().join("test-state"));
     // nextest shows each test's time and runs each in a process of its own.
     if is_installed("cargo-nextest") {
