@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_formats::{StorePath, fixed_flat, fixed_recursive};
 use cairn_recipe::step::recipe_hash;
-use cairn_recipe::{Graph, NodeId, Work};
+use cairn_recipe::{Graph, Node, NodeId, Work};
 use cairn_store::Store;
+use rayon::prelude::*;
 
 use crate::{RealiseError, Realiser};
 
@@ -29,14 +30,12 @@ impl Evaluated {
 }
 
 pub fn evaluate(realiser: &Realiser, graph: &Graph) -> Result<Evaluated, RealiseError> {
+    let added = graph.nodes().par_iter().map(added).collect::<Result<Vec<Option<StorePath>>, _>>()?;
     let mut paths: Vec<Option<StorePath>> = Vec::with_capacity(graph.nodes().len());
-    for node in graph.nodes() {
+    for (node, added) in graph.nodes().iter().zip(added) {
         let path = match &node.work {
             Work::Fetch(source) => Some(fixed_flat(&node.name, &source.sha256)),
-            Work::Add { path } => {
-                let (hash, _) = cairn_store::tree::hash(path)?;
-                Some(fixed_recursive(&node.name, &hash, &BTreeSet::new()))
-            }
+            Work::Add { .. } => added,
             Work::Run { step, inputs } => match resolve(inputs, |id| paths[id.0].clone()) {
                 Some(inputs) => realiser.store.realisation(&recipe_hash(node.name.as_str(), step, &inputs))?,
                 None => None,
@@ -45,6 +44,13 @@ pub fn evaluate(realiser: &Realiser, graph: &Graph) -> Result<Evaluated, Realise
         paths.push(path);
     }
     Ok(Evaluated { paths })
+}
+
+/// The path of a file or folder of the project as it is now.
+fn added(node: &Node) -> Result<Option<StorePath>, RealiseError> {
+    let Work::Add { path } = &node.work else { return Ok(None) };
+    let (hash, _) = cairn_store::tree::hash(path)?;
+    Ok(Some(fixed_recursive(&node.name, &hash, &BTreeSet::new())))
 }
 
 /// The paths of a step's inputs, when all are known.

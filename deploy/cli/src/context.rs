@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use cairn_closure::ServiceName;
 use cairn_exposure::Assessment;
 use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
-use cairn_fleet::{Fleet, in_parallel};
+use cairn_fleet::{AT_ONCE, Ahead, Fleet};
 use cairn_formats::{Platform, StorePath};
 use cairn_machine::{MachineSpec, Machines};
 use cairn_realise::{Mirrored, Realised, Realiser};
@@ -18,6 +18,7 @@ use cairn_recipe::plan::{self, Material, Materials, Planned, Programs};
 use cairn_recipe::project::Host;
 use cairn_store::Store;
 use cairn_transport::Options;
+use rayon::prelude::*;
 
 use crate::arguments::Global;
 use crate::display::Display;
@@ -30,6 +31,8 @@ pub struct Context {
     store_root: Option<PathBuf>,
     /// Images that were read: many hosts run the same.
     read: Mutex<BTreeMap<String, Material>>,
+    /// Agents that were built: many hosts need the same.
+    agents: Mutex<BTreeMap<Platform, StorePath>>,
 }
 
 impl Context {
@@ -39,6 +42,7 @@ impl Context {
             project_dir: global.project.clone(),
             store_root: global.store.clone(),
             read: Mutex::default(),
+            agents: Mutex::default(),
         })
     }
 
@@ -102,10 +106,10 @@ impl Context {
     pub fn build_hosts(&self, project: &Project, store: &Store, hosts: &[Host]) -> Result<Vec<StorePath>> {
         let realise = |host| Ok((host, self.realise_host(project, store, host)?));
         let realised = hosts.iter().map(realise).collect::<Result<Vec<(&Host, (Planned, StorePath))>>>()?;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let accepted =
-            in_parallel(processors, &realised, |(host, (planned, closure))| self.accept(store, host, planned, closure));
-        accepted.into_iter().collect::<Result<()>>()?;
+        // Of several errors the first in the hosts' order is told, whichever came first.
+        let accept =
+            |(host, (planned, closure)): &(&Host, (Planned, StorePath))| self.accept(store, host, planned, closure);
+        realised.par_iter().map(accept).collect::<Vec<Result<()>>>().into_iter().collect::<Result<()>>()?;
         Ok(realised.into_iter().map(|(_, (_, closure))| closure).collect())
     }
 
@@ -150,25 +154,37 @@ impl Context {
     /// The images that a host runs.
     pub fn materials(&self, project: &Project, host: &Host) -> Result<BTreeMap<String, Material>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let material = |name: &str| {
-            if let Some(known) = read.get(name) {
-                return Ok((name.to_owned(), known.clone()));
-            }
+        let names: Vec<&str> = plan::images_of(&host.definition).collect();
+        let material = |name: &str| -> Result<(String, Material)> {
             let image = project.image(name)?;
             let (lock, configuration) = (project.lock(&image)?, project.configuration(&image)?);
-            let material = Material { image, lock, configuration };
-            read.insert(name.to_owned(), material.clone());
-            Ok((name.to_owned(), material))
+            Ok((name.to_owned(), Material { image, lock, configuration }))
         };
-        plan::images_of(&host.definition).map(material).collect()
+        let unknown = names.par_iter().filter(|name| !read.contains_key(**name)).map(|name| material(name));
+        let unknown: Vec<Result<(String, Material)>> = unknown.collect();
+        read.extend(unknown.into_iter().collect::<Result<Vec<_>>>()?);
+        Ok(names.into_iter().map(|name| (name.to_owned(), read[name].clone())).collect())
     }
 
     /// The agent alone, for commands that only talk to a host.
     pub fn agent(&self, project: &Project, store: &Store, platform: Platform) -> Result<StorePath> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = agents.get(&platform) {
+            return Ok(known.clone());
+        }
         let planned = plan::agent(&Programs { agent: programs::agent(platform)? });
         let path = self.realise(project, store, &planned, "agent")?.path;
         store.set_root("agent", &path)?;
+        agents.insert(platform, path.clone());
         Ok(path)
+    }
+
+    /// Goes the way to hosts that are soon to be worked on, while there is still something to build.
+    pub fn dial<'h>(&self, project: &Project, fleet: &Fleet, hosts: impl Iterator<Item = &'h Host>) -> Result<()> {
+        let with_agent = |host: &'h Host| Ok((host, self.agent(project, fleet.store, host.definition.platform)?));
+        let first = hosts.take(AT_ONCE).map(with_agent).collect::<Result<Vec<(&Host, StorePath)>>>()?;
+        fleet.dial(first);
+        Ok(())
     }
 
     fn realise(&self, project: &Project, store: &Store, planned: &Planned, what: &str) -> Result<Realised> {
@@ -192,6 +208,7 @@ impl Context {
             machine: MachineSpec::default(),
             options: Options::default(),
             operator: operator(),
+            ahead: Ahead::default(),
         })
     }
 }

@@ -6,6 +6,7 @@
 //! confirmation; both end in a [`HostReport`], whatever happens. [`Run`] takes many hosts through
 //! them, in the order and the portions that their definitions say.
 
+mod ahead;
 mod ask;
 mod contents;
 mod diff;
@@ -23,6 +24,7 @@ mod report;
 mod rollout;
 mod switch;
 
+pub use ahead::Ahead;
 pub use ask::retention;
 pub use cairn_closure::Change;
 pub use cairn_formats::time::rfc3339;

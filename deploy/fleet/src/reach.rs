@@ -12,6 +12,7 @@ use cairn_store::Store;
 use cairn_transport::{Agent, HostKey, Options, Session, Target, TransportError};
 
 use crate::FleetError;
+use crate::ahead::Ahead;
 use crate::event::{Event, Listener};
 use crate::report::{Endpoint, StatusEntry};
 
@@ -28,6 +29,8 @@ pub struct Fleet<'a> {
     pub options: Options,
     /// `user@machine`, for the hosts' records.
     pub operator: String,
+    /// What [`Fleet::dial`] has begun.
+    pub ahead: Ahead,
 }
 
 /// A host with the way to it found out.
@@ -72,10 +75,24 @@ impl Fleet<'_> {
         Ok(Reached { target, address, port_before: None })
     }
 
+    /// Begins to open sessions for the first [`Fleet::connect`] to each of these hosts, with the agents
+    /// that belong to them. A machine that does not run is left for then.
+    pub fn dial<'h>(&self, hosts: impl IntoIterator<Item = (&'h Host, StorePath)>) {
+        for (host, agent) in hosts {
+            if let Ok(reached) = self.reach(host, false, &|_| ()) {
+                self.ahead.dial(reached.target, self.program(host, &agent), self.options.clone());
+            }
+        }
+    }
+
     /// A session with the host's agent, which is brought along if need be. While sshd is about to move,
     /// it is looked for at both ports.
     pub fn connect(&self, host: &Host, reached: &Reached, agent: &StorePath) -> Result<Session, FleetError> {
-        let session = self.connect_to(host, &reached.target, agent);
+        let dialled = self.ahead.take(&reached.target, &self.program(host, agent));
+        let session = match dialled {
+            Some(session) => session.map_err(FleetError::from),
+            None => self.connect_to(host, &reached.target, agent),
+        };
         match (session, reached.port_before) {
             (Err(FleetError::Transport(TransportError::Ssh { .. })), Some(port)) => {
                 let mut target = reached.target.clone();
@@ -88,12 +105,15 @@ impl Fleet<'_> {
 
     /// As `connect`, where the definition says that the host is, and nowhere else.
     pub fn connect_to(&self, host: &Host, target: &Target, agent: &StorePath) -> Result<Session, FleetError> {
-        let agent = Agent {
+        Ok(Session::open(target, &self.program(host, agent), &self.options)?)
+    }
+
+    fn program(&self, host: &Host, agent: &StorePath) -> Agent {
+        Agent {
             store_path: agent.clone(),
             file: self.store.physical(agent).join(cairn_closure::layout::AGENT_PROGRAM),
             platform: host.definition.platform,
-        };
-        Ok(Session::open(target, &agent, &self.options)?)
+        }
     }
 
     /// What the host runs. A host that cannot be asked gets an entry that says why.

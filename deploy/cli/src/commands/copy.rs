@@ -12,10 +12,11 @@ pub fn run(context: &Context, options: &CopyOptions) -> Result<u8> {
     let project = context.project()?;
     let hosts = context.hosts(&project, &options.hosts)?;
     let store = context.store()?;
+    let fleet = context.fleet_apart(&store)?;
+    context.dial(&project, &fleet, hosts.iter())?;
     let closures = context.build_hosts(&project, &store, &hosts)?;
     let progress = context.display.hosts();
     interrupt::listen(progress.speaker())?;
-    let fleet = context.fleet_apart(&store)?;
     let all: Vec<_> = hosts.iter().zip(&closures).collect();
     let reports = in_parallel(options.reach.parallel.map_or(AT_ONCE, usize::from), &all, |(host, closure)| {
         if interrupt::came() {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
-use cairn_fleet::{FleetError, HostReport, NotHeld, OnHosts, Plan, Plans, Run, Terms, exit_code};
+use cairn_fleet::{Fleet, FleetError, HostReport, NotHeld, OnHosts, Plan, Plans, Run, Terms, exit_code};
 use cairn_formats::StorePath;
 use cairn_notify::Announcer;
 use cairn_protocol::Source;
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
-use cairn_store::Store;
 use serde::Serialize;
 
 use crate::arguments::SwitchOptions;
@@ -26,7 +25,8 @@ pub struct Report {
 pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let project = context.project()?;
     let store = context.store()?;
-    let Wanted { hosts, closures, source, expected } = wanted(context, options, &project, &store)?;
+    let fleet = context.fleet_apart(&store)?;
+    let Wanted { hosts, closures, source, expected } = wanted(context, options, &project, &fleet)?;
     let mut said = options.rollout.entry(&options.reach);
     if !options.yes {
         // Questions are asked one after another.
@@ -87,7 +87,6 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     };
     tell_of_pulls(context, &hosts);
     interrupt::listen(news::interrupted(&news, progress.speaker()))?;
-    let fleet = context.fleet_apart(&store)?;
     news.started();
     if options.yes {
         news.agreed();
@@ -156,9 +155,13 @@ struct Wanted {
 }
 
 /// Built now, or as a plan has it.
-fn wanted(context: &Context, options: &SwitchOptions, project: &Project, store: &Store) -> Result<Wanted> {
+fn wanted(context: &Context, options: &SwitchOptions, project: &Project, fleet: &Fleet) -> Result<Wanted> {
+    let store = fleet.store;
     let Some(file) = &options.plan else {
         let hosts = context.hosts(project, &options.hosts)?;
+        // While somebody is asked about one host, the others are not to be kept waiting.
+        let soon = if options.yes { hosts.len() } else { 1 };
+        context.dial(project, fleet, hosts.iter().take(soon))?;
         let source = source::of(&project.root, &context.display);
         let closures = context.build_hosts(project, store, &hosts)?;
         return Ok(Wanted { hosts, closures, source, expected: None });
