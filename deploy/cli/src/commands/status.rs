@@ -99,7 +99,9 @@ fn text(report: &Report) -> String {
         for service in host.services.iter().filter(|s| s.health != cairn_protocol::Health::Healthy) {
             note(format!("{} ({}): {}", service.service, service.unit, service.detail));
         }
-        faults(host).into_iter().for_each(&mut note);
+        if host.error.is_none() {
+            faults(host).into_iter().for_each(&mut note);
+        }
         for service in &host.condition.maintenance {
             let by = service.operator.as_ref().map_or("by hand".to_owned(), |by| format!("by {by}"));
             let since = service.since.map_or(String::new(), |at| format!(" since {}", cairn_fleet::rfc3339(at)));
@@ -211,6 +213,13 @@ mod tests {
             problem: Some("no route".to_owned()),
         });
         assert_eq!(faults(&host).iter().filter(|fault| *fault == "pull: no route").count(), 1);
+
+        // The reason alone says it.
+        let mut host = entry();
+        host.health = "unreachable".to_owned();
+        host.error = Some("web-1: no route".to_owned());
+        assert_eq!(faults(&host).len(), 1);
+        assert!(text(&Report { hosts: vec![host] }).ends_with("-\nweb-1: no route\n"));
         let shown = text(&Report { hosts: vec![host] });
         let expected = "pulls web from https://cache.example: pointer 7, looked at 1970-01-01T00:00:00Z";
         assert!(shown.contains(expected), "{shown}");
