@@ -75,14 +75,14 @@ impl Session {
             let (line, noise) = bootstrap::read_opening(&mut pipe.from).map_err(TransportError::Local)?;
             match line {
                 Some(Opening::Serving) => break,
-                Some(Opening::NeedsAgent { machine, gzip }) if !bootstrapped => {
+                Some(Opening::NeedsAgent { machine, gzip, has }) if !bootstrapped => {
                     if machine != agent.platform.machine() {
                         let (host, agent) = (target.name.clone(), agent.platform.to_string());
                         return Err(TransportError::WrongPlatform { host, machine, agent });
                     }
                     let program = luggage::program(&agent.file, gzip).map_err(file_error)?;
                     // That the host does not take it shows at the next line it prints, with its reason.
-                    let _ = send_agent(&mut pipe, &program);
+                    let _ = send_agent(&mut pipe, &program, has);
                     bootstrapped = true;
                     // What is in the buffers on the way takes its time on a slow line.
                     pipe.limit_silence(Some(SILENCE));
@@ -296,10 +296,12 @@ impl Incoming {
     }
 }
 
-fn send_agent(pipe: &mut Pipe, program: &[u8]) -> io::Result<()> {
+/// Sends what the host lacks of it.
+fn send_agent(pipe: &mut Pipe, program: &[u8], has: usize) -> io::Result<()> {
+    let (rest, after) = program.get(has..).map_or((program, 0), |rest| (rest, has));
     let to = pipe.writer()?;
-    writeln!(to, "{}", program.len())?;
-    to.write_all(program)?;
+    to.write_all(bootstrap::announcement(rest.len(), after).as_bytes())?;
+    to.write_all(rest)?;
     to.flush()
 }
 
