@@ -34,6 +34,8 @@ for unit in $(running 'cairn-*.service') $(running 'cairn-*.socket'); do
     [ -e "$live/units/$unit" ] || echo "not of the generation: $unit"
 done
 for unit in "$live"/units/*-[0-9].service "$live"/units/*.socket; do
+    # Tasks and checks run to their end.
+    grep -q '^Type=oneshot' "$unit" && continue
     systemctl is-active --quiet "${unit##*/}" || echo "does not run: $unit"
 done
 for folder in /run/cairn/api/*/; do

@@ -89,6 +89,8 @@ fn a_host_is_left_as_it_was_by_whatever_fails() {
 
     read_only(&project, &machine);
     alive(&url);
+    clock_set_back(&project, &machine);
+    alive(&url);
 
     // Gone without a trace.
     machine.remove().ok();
@@ -115,6 +117,26 @@ fn read_only(project: &Project, machine: &Machine) {
     let failed =
         machine.ssh("systemctl list-units --plain --no-legend --state=failed 'cairn-*' | grep -v '^cairn-activation-'");
     assert_eq!(failed.stdout, "", "units that failed");
+}
+
+/// The host's clock was decades ahead when it was switched last, and is right now. A machine shares
+/// its clock with this computer, so what it wrote then is what a clock like that makes it write.
+fn clock_set_back(project: &Project, machine: &Machine) {
+    let host = machine.name;
+    let newest = || project.deploy(&["history", host, "--limit", "1", "--json"]).ok().json()["attempts"][0].clone();
+    let live = newest()["to"].as_u64().expect("a generation");
+    let ahead = "cd /nix/var/cairn/activations && last=$(ls | tail -n 1) && \
+        sed -i \"s/$last/4102444800000-1/g; s/\\(\\\"began\\\": \\)[0-9]*/\\14102444800/\" $last/*.json* && \
+        mv $last 4102444800000-1 && grep -c 'began.: 4102444800' 4102444800000-1/state.json";
+    assert_eq!(machine.ssh(ahead).ok().stdout.trim(), "1");
+    assert_eq!(newest()["to"], live);
+
+    project.edit(MAIN, "\"\"\"Changed on a disk that cannot be written. ", "\"\"\"Changed when the clock was right. ");
+    project.deploy(&["switch", host, "--yes"]).ok();
+    assert_eq!((&newest()["to"], &newest()["outcome"]), (&(live + 1).into(), &"committed".into()));
+    project.deploy(&["rollback", host, "--yes"]).ok();
+    assert_eq!((&newest()["to"], &newest()["outcome"]), (&live.into(), &"committed".into()));
+    assert_eq!(machine.faults(), "");
 }
 
 /// Tries until there is a result.
