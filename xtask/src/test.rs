@@ -26,8 +26,13 @@ pub fn all(filter: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Variables that say how long a test of faults goes on.
+const LONGER: [&str; 3] = ["CAIRN_TEST_ROUNDS", "CAIRN_TEST_MOMENTS", "CAIRN_TEST_PAGES"];
+
 fn rust(filter: &[&str]) -> Result<()> {
+    let profile = if LONGER.iter().any(|name| std::env::var_os(name).is_some()) { "long" } else { "default" };
     let cargo = cargo()
+        .env("NEXTEST_PROFILE", profile)
         .env("CAIRN_PROGRAMS", target().join(build::TARGET).join("debug"))
         .env("DEPLOY_UV", setup::uv()?)
         .env("CAIRN_MOTO", setup::moto()?)
