@@ -213,6 +213,12 @@ mod tests {
             problem: Some("no route".to_owned()),
         });
         assert_eq!(faults(&host).iter().filter(|fault| *fault == "pull: no route").count(), 1);
+        let shown = text(&Report { hosts: vec![host] });
+        let expected = "pulls web from https://cache.example: pointer 7, looked at 1970-01-01T00:00:00Z";
+        assert!(shown.contains(expected), "{shown}");
+        let mut stopped = entry();
+        stopped.health = "stopped".to_owned();
+        assert_eq!(faults(&stopped), [""; 0]);
 
         // The reason alone says it.
         let mut host = entry();
@@ -220,11 +226,5 @@ mod tests {
         host.error = Some("web-1: no route".to_owned());
         assert_eq!(faults(&host).len(), 1);
         assert!(text(&Report { hosts: vec![host] }).ends_with("-\nweb-1: no route\n"));
-        let shown = text(&Report { hosts: vec![host] });
-        let expected = "pulls web from https://cache.example: pointer 7, looked at 1970-01-01T00:00:00Z";
-        assert!(shown.contains(expected), "{shown}");
-        let mut stopped = entry();
-        stopped.health = "stopped".to_owned();
-        assert_eq!(faults(&stopped), [""; 0]);
     }
 }
