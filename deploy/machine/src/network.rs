@@ -26,22 +26,24 @@ use crate::{MachineError, Result};
 pub(crate) struct Network(NetworkRecord);
 
 impl Network {
-    /// Our bridge as recorded, whether or not it exists now.
+    /// Our bridge as recorded, whether or not it exists now. Since it went, another state directory may
+    /// have taken its place: then what is called so is not ours.
     pub fn recorded(state: &StateDir) -> Result<Option<Self>> {
-        Ok(state.network()?.map(Self))
+        let Some(recorded) = state.network()?.map(Self) else { return Ok(None) };
+        let is_ours = link(&recorded.bridge())?.is_none_or(|found| found.ifalias.as_deref() == Some(&alias(state)));
+        Ok(is_ours.then_some(recorded))
     }
 
     /// Makes the bridge if it is not there: the recorded one if nobody has taken its place.
     pub fn ensure(state: &StateDir) -> Result<Self> {
         let alias = alias(state);
         if let Some(recorded) = Self::recorded(state)? {
-            match link(&recorded.bridge())? {
-                Some(found) if found.ifalias.as_deref() == Some(&alias) => {
-                    recorded.configure(&alias)?;
-                    return Ok(recorded);
-                }
-                None if free(recorded.0, &routes()?) && recorded.create(&alias)? => return Ok(recorded),
-                _ => {}
+            if link(&recorded.bridge())?.is_some() {
+                recorded.configure(&alias)?;
+                return Ok(recorded);
+            }
+            if free(recorded.0, &routes()?) && recorded.create(&alias)? {
+                return Ok(recorded);
             }
         }
         for number in 0..=u8::MAX {

@@ -154,6 +154,24 @@ fn two_machines_live_and_leave_nothing_behind() {
     assert!(matches!(bed.machines.get("left"), Err(MachineError::Unknown { .. })));
 }
 
+/// The one that comes later may get the network that the other one had, and its machine the same name.
+#[test]
+fn machines_of_two_state_directories_do_not_meet() {
+    let (one, other) = (Bed::new(), Bed::new());
+    let before = one.start("left");
+    one.machines.stop("left").unwrap();
+    let theirs = other.start("left");
+    assert_eq!(theirs.address, before.address);
+    let mine = one.start("left");
+    assert_ne!(mine.address, theirs.address);
+    assert_eq!((says(&mine, "hostname"), says(&theirs, "hostname")), ("left".to_owned(), "left".to_owned()));
+    assert_ne!(mine.host_key, theirs.host_key);
+    one.machines.remove("left").unwrap();
+    assert_eq!(says(&theirs, "hostname"), "left");
+    other.machines.remove("left").unwrap();
+    assert_eq!((one.traces(), other.traces()), (Vec::new(), Vec::new()));
+}
+
 #[test]
 fn a_power_cut_and_a_crash_of_everything_are_recovered_from() {
     let bed = Bed::new();
