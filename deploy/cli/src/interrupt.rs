@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// A signal is for the process as a whole.
 static CAME: AtomicBool = AtomicBool::new(false);
@@ -17,12 +17,7 @@ const ENDED: i32 = 130;
 /// From here on the first Ctrl-C (or SIGTERM) only makes [`came`] true; the second one ends this
 /// program. `say` tells so.
 pub fn listen(say: impl FnOnce(&str) + Send + 'static) -> Result<()> {
-    let fail = "cannot listen for signals";
-    let (mut signals, sender) = UnixStream::pair().context(fail)?;
-    for signal in [SIGINT, SIGTERM] {
-        let sender = sender.try_clone().context(fail)?;
-        signal_hook::low_level::pipe::register(signal, sender).context(fail)?;
-    }
+    let mut signals = arrivals(&[SIGINT, SIGTERM])?;
     thread::spawn(move || {
         let mut one = [0];
         if signals.read_exact(&mut one).is_err() {
@@ -36,6 +31,29 @@ pub fn listen(say: impl FnOnce(&str) + Send + 'static) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Calls `then` at the first sign that somebody wants this program to end, in a thread of its own. The
+/// signals do nothing else from here on.
+pub fn at_the_end(then: impl FnOnce() + Send + 'static) -> Result<()> {
+    let mut signals = arrivals(&[SIGINT, SIGTERM, SIGHUP])?;
+    thread::spawn(move || {
+        if signals.read_exact(&mut [0]).is_ok() {
+            then();
+        }
+    });
+    Ok(())
+}
+
+/// A byte arrives here for each of these signals, whichever thread gets it.
+fn arrivals(signals: &[i32]) -> Result<UnixStream> {
+    let fail = "cannot listen for signals";
+    let (arrivals, sender) = UnixStream::pair().context(fail)?;
+    for signal in signals {
+        let sender = sender.try_clone().context(fail)?;
+        signal_hook::low_level::pipe::register(*signal, sender).context(fail)?;
+    }
+    Ok(arrivals)
 }
 
 /// Whether the operator has had enough.

@@ -4,18 +4,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::mpsc;
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use cairn_closure::UnitName;
 use cairn_fleet::{Fleet, FleetError};
 use cairn_formats::StorePath;
 use cairn_protocol::{LogLine, LogRequest};
 use cairn_recipe::project::Host;
-use nix::sys::signal::{SigSet, Signal};
 use serde::Serialize;
 
 use super::of_service;
 use crate::arguments::LogsOptions;
 use crate::context::Context;
+use crate::interrupt;
 
 /// Without `--lines` and `--since`.
 const LINES: u32 = 100;
@@ -39,7 +39,8 @@ pub fn run(context: &Context, options: &LogsOptions) -> Result<u8> {
     let hosts = of_service::hosts(context, &project, &options.service, &options.hosts)?;
     let store = context.store()?;
     let agents = of_service::agents(context, &project, &store, &hosts)?;
-    let fleet = context.fleet(&store)?;
+    // Ctrl-C is for us, who then close what is open.
+    let fleet = if options.follow { context.fleet_apart(&store)? } else { context.fleet(&store)? };
     let request = LogRequest {
         service: options.service.clone(),
         lines: options.lines.or(options.since.is_none().then_some(LINES)),
@@ -117,16 +118,9 @@ fn follow(
     request: &LogRequest,
     out: &Output,
 ) -> Result<Vec<FleetError>> {
-    let ends: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-    // Before there are other threads, which do as this one does. Programs that we start do not.
-    ends.thread_block().context("cannot hold back signals")?;
     let (tell, told) = mpsc::channel();
     let interrupted = tell.clone();
-    thread::spawn(move || {
-        if ends.wait().is_ok() {
-            let _ = interrupted.send(Came::Interrupted);
-        }
-    });
+    interrupt::at_the_end(move || drop(interrupted.send(Came::Interrupted)))?;
     thread::scope(|scope| {
         for (at, (host, agent)) in hosts.iter().zip(agents).enumerate() {
             let tell = tell.clone();
