@@ -65,12 +65,18 @@ impl Shown {
             chain: verdict,
             names: alternatives.map(|(_, names)| dns_names(&names)).unwrap_or_default(),
             issuer: certificate.issuer.to_string(),
-            serial: certificate.serial_number.as_bytes().iter().map(|byte| format!("{byte:02X}")).collect(),
+            serial: serial(certificate.serial_number.as_bytes()),
             not_before: seconds(not_before),
             not_after: seconds(not_after),
             days_left: (seconds(not_after) - i64::try_from(now).unwrap_or(i64::MAX)).div_euclid(DAY),
         })
     }
+}
+
+/// Of the bytes of a DER integer: one whose first bit is set has a zero before it.
+fn serial(der: &[u8]) -> String {
+    let number = der.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(der);
+    number.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn dns_names(alternatives: &SubjectAltName) -> Vec<String> {
@@ -79,4 +85,16 @@ fn dns_names(alternatives: &SubjectAltName) -> Vec<String> {
         _ => None,
     };
     alternatives.0.iter().filter_map(dns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_told_without_its_sign() {
+        assert_eq!(serial(&[0x00, 0xCB, 0x81]), "CB81");
+        assert_eq!(serial(&[0x0A, 0x00]), "0A00");
+        assert_eq!(serial(&[0x00]), "00");
+    }
 }
