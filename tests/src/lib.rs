@@ -11,6 +11,7 @@ pub mod database;
 pub mod hook;
 pub mod http;
 pub mod phase;
+pub mod power;
 pub mod project;
 pub mod run;
 pub mod streams;

@@ -13,6 +13,8 @@ use crate::state;
 pub struct Project {
     dir: TempDir,
     store: PathBuf,
+    /// Where its machines are kept.
+    state: PathBuf,
     _own_store: Option<TempDir>,
 }
 
@@ -29,6 +31,13 @@ impl Project {
         Self::over(state().join("store"), None)
     }
 
+    /// With its machines elsewhere.
+    #[must_use]
+    pub fn with_machines_in(mut self, state: &Path) -> Self {
+        state.clone_into(&mut self.state);
+        self
+    }
+
     /// Over an empty store of its own.
     pub fn with_fresh_store() -> Self {
         let own = TempDir::new_in(state()).expect("a folder for a store");
@@ -43,7 +52,7 @@ impl Project {
         copy(&repository.join("services"), &dir.path().join("services"));
         copy(&repository.join("secrets"), &dir.path().join("secrets"));
         fs::copy(repository.join("deploy.toml"), dir.path().join("deploy.toml")).expect("the project file");
-        Self { dir, store, _own_store: own_store }
+        Self { dir, store, state: state(), _own_store: own_store }
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -79,7 +88,7 @@ impl Project {
             .args(arguments)
             .current_dir(self.dir.path())
             .env("DEPLOY_STORE", &self.store)
-            .env("XDG_STATE_HOME", state())
+            .env("XDG_STATE_HOME", &self.state)
             .env_remove("DEPLOY_PROJECT");
         command
     }
@@ -138,7 +147,7 @@ impl Machine<'_> {
     }
 
     pub fn machines(&self) -> cairn_machine::Machines {
-        cairn_machine::Machines::new(state().join("cairn/machines")).expect("a folder for machines")
+        cairn_machine::Machines::new(self.project.state.join("cairn/machines")).expect("a folder for machines")
     }
 
     /// Runs a command line on the machine, as root, over ssh.

@@ -4,14 +4,15 @@
 //! `CAIRN_TEST_MOMENTS` says how many random moments are tried beside each phase, 4 unless it does.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use cairn_tests::clients::{Clients, Site};
 use cairn_tests::phase::{PHASES, Upcoming};
+use cairn_tests::power::Disk;
 use cairn_tests::project::Machine;
-use cairn_tests::{Project, http, state, tool};
+use cairn_tests::{Project, http, tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -25,7 +26,7 @@ enum Victim {
     Client,
     /// The connection, on the host.
     Sshd,
-    /// The machine.
+    /// The machine, with all that was not synced.
     Power,
 }
 
@@ -39,7 +40,7 @@ enum Moment {
 fn a_kill_at_any_moment_leaves_one_whole_generation() {
     let project = Project::with_shared_store();
     let machine = project.machine("e2e-torn");
-    let mut host = Host { project: &project, machine: &machine, version: "1.0.0".to_owned(), changes: 0 };
+    let mut host = Host { project: &project, machine: &machine, disk: None, version: "1.0.0".to_owned(), changes: 0 };
     project.front(&format!("hosts/{}.toml", machine.name), "");
     project.deploy(&["switch", machine.name, "--yes"]).ok();
 
@@ -69,16 +70,43 @@ fn a_kill_at_any_moment_leaves_one_whole_generation() {
     let tally = clients.stop();
     assert_eq!(tally.failures, Vec::<String>::new(), "of {} requests", tally.requests);
 
-    for phase in ["start", "commit", "drain"] {
+    verify(&machine);
+}
+
+/// All that was not synced is gone with it. What a switch has said is not.
+#[test]
+fn a_power_cut_at_any_moment_leaves_one_whole_generation() {
+    let disk = Disk::new("e2e-power");
+    let project = Project::with_shared_store().with_machines_in(disk.state());
+    let machine = project.machine("e2e-power");
+    let mut host =
+        Host { project: &project, machine: &machine, disk: Some(&disk), version: "1.0.0".to_owned(), changes: 0 };
+    project.front(&format!("hosts/{}.toml", machine.name), "");
+    project.deploy(&["switch", machine.name, "--yes"]).ok();
+    for phase in ["stage", "start", "confirm", "commit", "drain"] {
         host.strike(Victim::Power, Moment::In(phase));
     }
-    let root = format!("local?root={}", root(machine.name).display());
-    tool("nix-store", ["--store", &root, "--verify", "--check-contents"]);
+    host.change();
+    disk.sync();
+    project.deploy(&["switch", machine.name, "--yes"]).ok();
+    let live = host.generation();
+    disk.cut(&machine);
+    project.deploy(&["machine", "start", machine.name]).ok();
+    assert_eq!(host.generation(), live);
+    host.whole("after a switch", &host.version);
+    verify(&machine);
+}
+
+fn verify(machine: &Machine) {
+    let root = machine.inner().identity.with_file_name("root");
+    tool("nix-store", ["--store", &root.to_string_lossy(), "--verify", "--check-contents"]);
 }
 
 struct Host<'a> {
     project: &'a Project,
     machine: &'a Machine<'a>,
+    /// What the machine lies on, if its power can be cut.
+    disk: Option<&'a Disk>,
     /// What the project says; the host may run another one.
     version: String,
     changes: usize,
@@ -92,6 +120,9 @@ impl Host<'_> {
         let live = self.generation();
         let before = self.version.clone();
         self.change();
+        if let Some(disk) = self.disk {
+            disk.sync();
+        }
         let upcoming = self.machine.upcoming();
         let switch = ["switch", self.machine.name, "--yes", "--confirm-within", "8"];
         let client = self.project.command(&switch).stderr(Stdio::null()).spawn();
@@ -103,13 +134,14 @@ impl Host<'_> {
         let struck = upcoming.wait(&mut client, there) && self.end(victim, &mut client);
         client.wait().expect("an end");
         if victim == Victim::Power {
-            self.machine.machines().poweroff_hard(self.machine.name).expect("a machine to switch off");
             self.project.deploy(&["machine", "start", self.machine.name]).ok();
         }
         self.machine.settled();
         let now = self.generation();
         assert!(struck || matches!(moment, Moment::After(_)), "{what}: the switch was over before");
         assert!(now == live || now == live + 1, "{what}: generation {live} became {now}");
+        // Once a drain was seen, the new generation had been committed.
+        assert!(!matches!(moment, Moment::In("drain")) || now == live + 1, "{what}: generation {live} came back");
         self.whole(&what, if now == live { &before } else { &self.version });
         if now == live {
             self.project.deploy(&["switch", self.machine.name, "--yes"]).ok();
@@ -138,7 +170,11 @@ impl Host<'_> {
             }
             Victim::Client => client.kill().is_ok(),
             Victim::Sshd => end_all(self.machine, "cairn-agent serve"),
-            Victim::Power => true,
+            Victim::Power => {
+                self.disk.expect("a disk").cut(self.machine);
+                // It would wait for a host that is not there.
+                client.kill().is_ok()
+            }
         }
     }
 
@@ -154,10 +190,6 @@ impl Host<'_> {
         assert_eq!(served["version"], version, "{what}");
         assert_eq!(self.machine.faults(), "", "{what}");
     }
-}
-
-fn root(name: &str) -> PathBuf {
-    state().join("cairn/machines/machines").join(name).join("root")
 }
 
 /// Kills every process of the machine whose command line holds these words; whether there was one.
