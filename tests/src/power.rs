@@ -73,7 +73,9 @@ impl Disk {
         let below = |line: &str| line.split(' ').nth(4).map(PathBuf::from).filter(|at| at.starts_with(&self.folder));
         let table = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
         let points: Vec<PathBuf> = table.lines().filter_map(below).collect();
+        // A machine that has not quite ended still holds it, and whoever mounts it then gets the dead one.
         points.iter().rev().all(|point| run(Command::new("umount").arg(point)).code == 0)
+            && tool("losetup", ["--associated".as_ref(), self.image.as_os_str()]).is_empty()
     }
 
     fn detach(&self) {
