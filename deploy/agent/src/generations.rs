@@ -146,13 +146,13 @@ fn choose(generations: Vec<Generation>, to: RollbackTarget) -> Result<Generation
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use cairn_formats::StorePath;
 
     use super::*;
 
-    fn generations(numbers: &[u64], current: u64) -> Vec<Generation> {
+    pub fn generations(numbers: &[u64], current: u64) -> Vec<Generation> {
         let closure = StorePath::parse("0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host").unwrap();
         numbers
             .iter()

@@ -25,31 +25,15 @@ pub fn superfluous(generations: &[Generation], retention: Retention, now: i64) -
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use cairn_formats::StorePath;
-
     use super::*;
 
     const DAY: i64 = 86_400;
 
     /// Generation N was made on day N.
     fn generations(numbers: &[u64], current: u64, pinned: &[u64]) -> Vec<Generation> {
-        let closure = StorePath::parse("0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host").unwrap();
-        numbers
-            .iter()
-            .map(|number| Generation {
-                number: *number,
-                closure: closure.clone(),
-                created: i64::try_from(*number).unwrap() * DAY,
-                current: *number == current,
-                operator: None,
-                reason: None,
-                source: None,
-                changes: None,
-                ending: None,
-                problem: None,
-                pinned: pinned.contains(number),
-            })
-            .collect()
+        let day = |number: u64| i64::try_from(number).unwrap() * DAY;
+        let all = crate::generations::tests::generations(numbers, current).into_iter();
+        all.map(|g| Generation { created: day(g.number), pinned: pinned.contains(&g.number), ..g }).collect()
     }
 
     #[test]

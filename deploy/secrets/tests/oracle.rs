@@ -6,22 +6,27 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use cairn_secrets::{Identities, OpenError, Recipient, open};
-use common::{Project, given, name, tool};
+use cairn_secrets::{Identities, OpenError, Recipient, Vault, open};
+use common::{Party, Project, given, name, tool};
 
 fn age(arguments: &[&std::ffi::OsStr]) -> Vec<u8> {
     tool(Command::new("age").args(arguments))
 }
 
-#[test]
-fn age_reads_our_files() {
-    let project = Project::new();
-    let alice = project.operator("alice");
-    let host = project.host("web");
-    let mut vault = project.index(&format!(
+/// An operator and a host, and a secret for both.
+fn shared(project: &Project) -> (Party, Party, Vault) {
+    let (alice, host) = (project.operator("alice"), project.host("web"));
+    let vault = project.index(&format!(
         "[operators]\nalice = \"{}\"\n[hosts]\nweb = \"{}\"\n[secrets.a]\nhosts = [\"web\"]\n",
         alice.public, host.public
     ));
+    (alice, host, vault)
+}
+
+#[test]
+fn age_reads_our_files() {
+    let project = Project::new();
+    let (alice, host, mut vault) = shared(&project);
     let long = "0123456789\n".repeat(90_000);
     for value in ["x", "two\nlines\n", long.as_str()] {
         vault.set(&name("a"), given(value), &[]).unwrap();
@@ -71,12 +76,7 @@ fn an_operator_may_use_an_ssh_key() {
 #[test]
 fn files_and_keys_that_are_damaged_or_of_another_kind_are_told_apart() {
     let project = Project::new();
-    let alice = project.operator("alice");
-    let host = project.host("web");
-    let mut vault = project.index(&format!(
-        "[operators]\nalice = \"{}\"\n[hosts]\nweb = \"{}\"\n[secrets.a]\nhosts = [\"web\"]\n",
-        alice.public, host.public
-    ));
+    let (_, host, mut vault) = shared(&project);
     vault.set(&name("a"), given("value"), &[]).unwrap();
     let good = project.file("a");
     let key = host.private();

@@ -30,6 +30,7 @@ use std::path::Path;
 use cairn_fetch::Fetcher;
 use cairn_formats::Platform;
 use cairn_recipe::lock::LockedWheel;
+use serde::Deserialize;
 
 pub use error::PypiError;
 pub use requirement::normalise;
@@ -51,6 +52,12 @@ pub struct PypiRequest<'a> {
     pub scratch: &'a Path,
     /// For indexes that do not say how long a file is.
     pub fetcher: &'a Fetcher,
+}
+
+/// The hashes of a file, as lock files and indexes both write them.
+#[derive(Default, Deserialize)]
+struct Hashes {
+    sha256: Option<String>,
 }
 
 /// Resolves the requirements and locks one wheel per package and platform, sorted by name.

@@ -4,9 +4,9 @@ use cairn_formats::{Platform, Sha256};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::PypiError;
 use super::requirement::normalise;
 use super::wheel_name::WheelName;
+use super::{Hashes, PypiError};
 
 /// A resolved package with every wheel that the resolver found to fit.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,12 +96,7 @@ struct RawWheel {
     path: Option<String>,
     size: Option<u64>,
     #[serde(default)]
-    hashes: RawHashes,
-}
-
-#[derive(Default, Deserialize)]
-struct RawHashes {
-    sha256: Option<String>,
+    hashes: Hashes,
 }
 
 #[cfg(test)]

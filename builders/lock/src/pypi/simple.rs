@@ -9,9 +9,9 @@ use cairn_formats::Sha256;
 use serde::Deserialize;
 use url::Url;
 
-use super::PypiError;
 use super::pylock::file_of;
 use super::requirement::normalise;
+use super::{Hashes, PypiError};
 
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 /// Bytes. The largest pages of the public index have about 30 MB.
@@ -162,12 +162,7 @@ struct RawFile {
     filename: String,
     url: String,
     #[serde(default)]
-    hashes: RawHashes,
-}
-
-#[derive(Default, Deserialize)]
-struct RawHashes {
-    sha256: Option<String>,
+    hashes: Hashes,
 }
 
 #[cfg(test)]
