@@ -93,6 +93,11 @@ impl Drop for Server {
     }
 }
 
+/// The hosts' keys stay below the target directory.
+fn options() -> Options {
+    Options::new(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("host-keys"))
+}
+
 /// The agent as a store path of `home`.
 fn agent(home: &Home) -> Agent {
     let info = home.add("cairn-agent", &[], |at| {
@@ -104,7 +109,7 @@ fn agent(home: &Home) -> Agent {
 }
 
 fn fault(target: &Target, agent: &Agent) -> SshFault {
-    let options = Options { connect_timeout: Duration::from_secs(3), ..Options::default() };
+    let options = Options { connect_timeout: Duration::from_secs(3), ..options() };
     match Session::open(target, agent, &options).map(|_| ()) {
         Err(TransportError::Ssh { host, fault, .. }) if host == target.name => fault,
         other => panic!("{other:?}"),
@@ -122,7 +127,7 @@ fn the_agent_is_sent_once() {
     };
     let before = leftovers();
 
-    let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let session = Session::open(&server.target(), &agent, &options()).unwrap();
     assert!(session.bootstrapped());
     assert_eq!((session.hello().valid.as_slice(), session.hello().all_valid), ([].as_slice(), true));
     assert_eq!(leftovers(), before, "the bootstrapped agent removes its directory");
@@ -130,17 +135,17 @@ fn the_agent_is_sent_once() {
 
     // Where there is a store it stays, and does not come along with a closure.
     drop(Store::open(&server.file("root")).unwrap());
-    let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let session = Session::open(&server.target(), &agent, &options()).unwrap();
     assert!(session.bootstrapped());
     assert_eq!(session.hello().valid, std::slice::from_ref(&agent.store_path));
     session.close();
-    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let mut session = Session::open(&server.target(), &agent, &options()).unwrap();
     assert!(!session.bootstrapped());
     let report = copy_closure(&mut session, &here.store, &here.closure(&top), &()).unwrap();
     assert_eq!(report.paths_sent, 1);
     session.close();
 
-    let session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let session = Session::open(&server.target(), &agent, &options()).unwrap();
     assert!(!session.bootstrapped());
     assert_eq!(session.hello().valid.len(), 2);
     session.close();
@@ -153,7 +158,7 @@ fn the_agent_is_sent_once() {
 fn a_connection_cut_in_the_middle_is_named_as_such() {
     let (server, here) = (Server::start(), Home::new());
     let agent = agent(&here);
-    let mut session = Session::open(&server.target(), &agent, &Options::default()).unwrap();
+    let mut session = Session::open(&server.target(), &agent, &options()).unwrap();
     let ssh = rustix::process::Pid::from_raw(session.process().cast_signed()).unwrap();
     rustix::process::kill_process(ssh, rustix::process::Signal::KILL).unwrap();
     let error = session.request(&cairn_protocol::Request::Generations, &mut |_| ()).unwrap_err();
@@ -201,7 +206,7 @@ fn an_agent_for_another_platform_is_not_sent() {
     let (server, here) = (Server::start(), Home::new());
     let other = Platform::ALL.into_iter().find(|platform| *platform != Platform::native()).unwrap();
     let agent = Agent { platform: other, ..agent(&here) };
-    let error = Session::open(&server.target(), &agent, &Options::default()).map(|_| ()).unwrap_err();
+    let error = Session::open(&server.target(), &agent, &options()).map(|_| ()).unwrap_err();
     let TransportError::WrongPlatform { machine, agent, .. } = error else { panic!("{error}") };
     assert_eq!((machine.as_str(), agent.as_str()), (Platform::native().machine(), other.oci()));
 }
@@ -219,7 +224,7 @@ fn a_crowded_server_is_asked_again() {
     );
     fs::write(&crowded, script).unwrap();
     fs::set_permissions(&crowded, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let options = Options { ssh: crowded, ..Options::default() };
+    let options = Options { ssh: crowded, ..options() };
     Session::open(&server.target(), &agent, &options).unwrap().close();
     assert_eq!(fs::read_to_string(&asked).unwrap().lines().count(), 3);
 }
@@ -232,7 +237,7 @@ fn a_host_that_says_nothing_is_given_up() {
     fs::write(&silent, "#!/bin/sh\nexec sleep 600\n").unwrap();
     fs::set_permissions(&silent, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let short = Duration::from_millis(500);
-    let options = Options { ssh: silent, connect_timeout: short, start_timeout: short, apart: true };
+    let options = Options { ssh: silent, connect_timeout: short, start_timeout: short, apart: true, ..options() };
     let error = Session::open(&Target::new("web-1", "127.0.0.1"), &agent(&here), &options).map(|_| ()).unwrap_err();
     assert!(matches!(&error, TransportError::Ssh { fault: SshFault::Silent { seconds: 1 }, .. }), "{error}");
     assert!(error.unreachable());

@@ -202,11 +202,13 @@ impl Context {
     }
 
     pub fn fleet<'a>(&self, store: &'a Store) -> Result<Fleet<'a>> {
+        let machines = Machines::default_state()?;
         Ok(Fleet {
             store,
-            machines: Machines::default_state()?,
+            // Beside the machines.
+            options: Options::new(machines.with_file_name("host-keys")),
+            machines,
             machine: MachineSpec::default(),
-            options: Options::default(),
             operator: operator(),
             ahead: Ahead::default(),
         })

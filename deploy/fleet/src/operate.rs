@@ -1,6 +1,5 @@
 //! Operating hosts that run a generation: their logs, restarts, maintenance, and a way in for people.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -98,11 +97,9 @@ impl Fleet<'_> {
     }
 
     /// `ssh` for a person: with a terminal if `terminal` says so; a login shell without `remote`.
-    pub fn ssh(&self, host: &Host, keys: &Path, terminal: bool, remote: Option<&str>) -> Result<Command, FleetError> {
+    pub fn ssh(&self, host: &Host, terminal: bool, remote: Option<&str>) -> Result<Command, FleetError> {
         let reached = self.reach(host, false, &|_| ())?;
-        let options = &self.options;
-        let target = &reached.target;
-        Ok(cairn_transport::interactive(&options.ssh, target, options.connect_timeout, keys, terminal, remote)?)
+        Ok(cairn_transport::interactive(&self.options, &reached.target, terminal, remote)?)
     }
 
     /// Brings the agent into the host's store, where a command line can name it. Nothing keeps it there

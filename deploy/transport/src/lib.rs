@@ -13,7 +13,7 @@
 //! #     -> Result<(), Box<dyn std::error::Error>> {
 //! let mut target = Target::new("web-1", "web-1.example");
 //! target.user = Some("deploy".into());
-//! let mut session = Session::open(&target, agent, &Options::default())?;
+//! let mut session = Session::open(&target, agent, &Options::new("host-keys".into()))?;
 //! if session.hello().current.as_ref().map(|g| &g.closure) != Some(closure) {
 //!     let paths = store.closure(std::slice::from_ref(closure))?;
 //!     let report = copy_closure(&mut session, store, &paths, &())?;

@@ -28,14 +28,18 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long the host may be silent from then on until the agent speaks: login, sudo, the start.
     pub start_timeout: Duration,
+    /// A folder of pinned host keys, for `ssh` to read.
+    pub keys: PathBuf,
     /// `ssh` is no part of this program's process group: Ctrl-C is for us, who then end in order.
     pub apart: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// The system's `ssh`, with pinned host keys in the folder `keys`.
+    pub fn new(keys: PathBuf) -> Self {
         Self {
             ssh: "ssh".into(),
+            keys,
             connect_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(60),
             apart: false,
@@ -62,11 +66,11 @@ impl Session {
         let file_error = |source| TransportError::AgentFile { file: agent.file.clone(), source };
         let size = std::fs::metadata(&agent.file).map_err(file_error)?.len();
         let remote = bootstrap::remote_command(&agent.store_path, size);
-        let mut invocation = ssh::invocation(&options.ssh, target, options.connect_timeout, &remote)?;
+        let mut command = ssh::conversation(options, target, &remote)?;
         if options.apart {
-            invocation.command.process_group(0);
+            command.process_group(0);
         }
-        let mut pipe = Pipe::start(invocation.command, &target.name)
+        let mut pipe = Pipe::start(command, &target.name)
             .map_err(|source| TransportError::NoSsh { program: options.ssh.clone(), source })?;
         pipe.limit_silence(Some(options.connect_timeout + options.start_timeout));
         let pinned = target.host_key.as_ref().map(ToString::to_string);

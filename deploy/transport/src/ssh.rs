@@ -12,9 +12,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cairn_formats::{Platform, StorePath};
-use tempfile::TempDir;
 
-use crate::TransportError;
+use crate::{Options, TransportError};
 
 /// A host and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,44 +78,36 @@ pub struct Agent {
     pub platform: Platform,
 }
 
-/// An `ssh` command and the files that it needs while it runs.
-pub struct Invocation {
-    pub command: Command,
-    /// Holds the known-hosts file; removed on drop, when `ssh` has read it.
-    _files: Option<TempDir>,
-}
-
 /// `ssh` to `target`, running `remote` (already quoted for a shell).
-pub fn invocation(
-    program: &Path,
-    target: &Target,
-    connect_timeout: Duration,
-    remote: &str,
-) -> Result<Invocation, TransportError> {
-    let files = target.host_key.as_ref().map(known_hosts).transpose().map_err(TransportError::Local)?;
-    let mut command = Command::new(program);
+pub fn conversation(options: &Options, target: &Target, remote: &str) -> Result<Command, TransportError> {
+    let mut command = command(options, target, Manner::Conversation, Some(remote))?;
     // ssh translates its messages on no system we know, but its libraries do.
     command.env("LC_ALL", "C");
-    let known_hosts = files.as_ref().map(|dir| dir.path().join(KNOWN_HOSTS));
-    command.args(arguments(target, known_hosts.as_deref(), connect_timeout, Manner::Conversation, Some(remote)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(Invocation { command, _files: files })
+    Ok(command)
 }
 
 /// `ssh` to `target` for a person, by the same way in: with a terminal if `terminal` says so, running
-/// `remote` (already quoted for a shell) or a login shell. `ssh` may ask for what a key needs. The
-/// pinned key is kept in `keys`, for the caller is to become `ssh` and cannot clean up.
+/// `remote` (already quoted for a shell) or a login shell. `ssh` may ask for what a key needs.
 pub fn interactive(
-    program: &Path,
+    options: &Options,
     target: &Target,
-    connect_timeout: Duration,
-    keys: &Path,
     terminal: bool,
     remote: Option<&str>,
 ) -> Result<Command, TransportError> {
-    let known_hosts = target.host_key.as_ref().map(|key| keep(keys, key)).transpose().map_err(TransportError::Local)?;
-    let mut command = Command::new(program);
-    command.args(arguments(target, known_hosts.as_deref(), connect_timeout, Manner::Person { terminal }, remote));
+    command(options, target, Manner::Person { terminal }, remote)
+}
+
+fn command(
+    options: &Options,
+    target: &Target,
+    manner: Manner,
+    remote: Option<&str>,
+) -> Result<Command, TransportError> {
+    let known_hosts = target.host_key.as_ref().map(|key| keep(&options.keys, key)).transpose();
+    let known_hosts = known_hosts.map_err(TransportError::Local)?;
+    let mut command = Command::new(&options.ssh);
+    command.args(arguments(target, known_hosts.as_deref(), options.connect_timeout, manner, remote));
     Ok(command)
 }
 
@@ -129,7 +120,8 @@ pub fn learning(target: &Target, known_hosts: &Path, connect_timeout: Duration) 
     args
 }
 
-/// A file for each key, so that none is ever changed while somebody reads it.
+/// A file for each key, so that none is ever changed while somebody reads it. It stays: whoever starts
+/// `ssh` may end at any moment, and nothing of it is to be left.
 fn keep(folder: &Path, key: &HostKey) -> io::Result<PathBuf> {
     let text = format!("{ALIAS} {key}\n");
     let file = folder.join(cairn_formats::Sha256::of(text.as_bytes()).hex());
@@ -152,16 +144,8 @@ enum Manner {
     },
 }
 
-const KNOWN_HOSTS: &str = "known_hosts";
-
 /// Under this name the pinned key stands in the known-hosts file.
 const ALIAS: &str = "cairn-host";
-
-fn known_hosts(key: &HostKey) -> io::Result<TempDir> {
-    let dir = tempfile::Builder::new().prefix("cairn-ssh.").tempdir()?;
-    fs::write(dir.path().join(KNOWN_HOSTS), format!("{ALIAS} {key}\n"))?;
-    Ok(dir)
-}
 
 fn arguments(
     target: &Target,
@@ -229,7 +213,7 @@ mod tests {
     }
 
     fn said(target: &Target, files: Option<&Path>, manner: Manner, remote: Option<&str>) -> Vec<String> {
-        let known_hosts = files.map(|dir| dir.join(KNOWN_HOSTS));
+        let known_hosts = files.map(|dir| dir.join("known_hosts"));
         let args = arguments(target, known_hosts.as_deref(), Duration::from_secs(7), manner, remote);
         args.into_iter().map(|a| a.into_string().unwrap()).collect()
     }

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use cairn_fleet::Fleet;
@@ -22,13 +21,7 @@ pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
 /// Only returns when it fails: `ssh` takes our place, with our terminal if there is one.
 pub fn become_ssh(fleet: &Fleet, host: &Host, remote: Option<&str>) -> Result<u8> {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let mut command = fleet.ssh(host, &keys()?, terminal, remote)?;
+    let mut command = fleet.ssh(host, terminal, remote)?;
     Err(command.exec())
         .with_context(|| format!("cannot run {}: install the OpenSSH client", fleet.options.ssh.display()))
-}
-
-/// Where the hosts' pinned keys lie for `ssh` to read: beside the machines.
-fn keys() -> Result<PathBuf> {
-    let machines = cairn_machine::Machines::default_state()?;
-    Ok(machines.with_file_name("host-keys"))
 }
