@@ -40,9 +40,6 @@ pub fn run(paths: &Paths, store: Option<&Store>, request: &UninstallRequest) -> 
     let record = host_record::load(paths)?;
     stop(paths)?;
     system::give_back(paths)?;
-    traces::pull(paths).iter().try_for_each(|path| traces::remove(path))?;
-    // It forgets units whose files have gone.
-    systemd::reload()?;
     for file in adopted::files(paths)? {
         adopted::give_back(paths, &file.path)?;
     }
@@ -167,6 +164,8 @@ fn stop(paths: &Paths) -> Result<()> {
         files::remove(&paths.generator_link())?;
     }
     traces::trial_links(paths).iter().try_for_each(|link| files::remove(link))?;
+    traces::pull(paths).iter().try_for_each(|path| traces::remove(path))?;
+    // systemd forgets what has no file any more.
     systemd::reload()?;
     adopted::units::start(paths, None, None)
 }
