@@ -100,6 +100,9 @@ def test_nginx_is_replaced_beside_the_old_one_without_a_failed_request(proxy, ma
     """Both inherit the sockets, as from systemd; the old one gets QUIT."""
     proxy.configure(limits={"exempt": ["127.0.0.0/8"]})
     sockets = [socket.create_server(("127.0.0.1", port), backlog=4096) for port in (proxy.http, proxy.https)]
+    # nginx believes that they are so, and waits for ever in accept() where they are not.
+    for held in sockets:
+        held.setblocking(False)
     descriptors = tuple(held.fileno() for held in sockets)
 
     def start(service):
