@@ -11,7 +11,9 @@ impl Machine<'_> {
         eventually(Duration::from_secs(120), || {
             let units =
                 "systemctl list-units --plain --no-legend 'cairn-activation-*' --state=active,activating,deactivating";
-            self.ssh(units).ok().stdout.trim().is_empty()
+            // Its sshd may be about to come up again.
+            let asked = self.ssh(units);
+            asked.code == 0 && asked.stdout.trim().is_empty()
         });
     }
 

@@ -231,3 +231,50 @@ fn the_host_itself_is_part_of_each_generation() {
     assert_eq!(host.on_host(STATE), bare);
     assert_eq!(host.on_host("ls /home; test -e /run/cairn/etc/current || echo none"), "alice\nbob\nnone");
 }
+
+/// Confirmed is only what can be reached anew: a rule that lets no answer out (as a firewall of the
+/// host has them), and no network at all.
+#[test]
+fn a_generation_that_cuts_the_way_to_the_host_goes_back_by_itself() {
+    let project = Project::with_shared_store();
+    let machine = project.machine("e2e-cut");
+    let name = machine.name;
+    let define = |units: &str| {
+        let text = format!("[machine]\n[etc.team]\ntext = \"{}\"\n{units}", units.len());
+        fs::write(project.path(&format!("hosts/{name}.toml")), text).expect("a writable project");
+    };
+    define("");
+    project.deploy(&["switch", name, "--yes"]).ok();
+    let look = format!("ip -brief address show host0; ip rule; ip route; {STATE}");
+    let bare = machine.ssh(&look).ok().stdout;
+    for (cut, mend) in [
+        ("ip rule add pref 1 prohibit", "ip rule del pref 1"),
+        (
+            "ip route show default >/run/way; ip link set dev host0 down",
+            "ip link set dev host0 up; ip route add $$(cat /run/way)",
+        ),
+    ] {
+        let unit = |start: &str, stop: &str| {
+            format!(
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c '{start}'\nExecStop=/bin/sh -c '{stop}'\n"
+            )
+        };
+        define(&format!("[units.\"wall.service\"]\ntext = \"\"\"\n{}\"\"\"\n", unit(cut, mend)));
+        let failed = project.deploy(&["switch", name, "--yes", "--confirm-within", "4"]);
+        assert!(matches!(failed.code, 1 | 3), "{cut}: {failed:?}");
+        cairn_tests::eventually(Duration::from_secs(60), || {
+            let status = project.deploy(&["status", name, "--json"]).json();
+            machine.ssh("true").code == 0 && status["hosts"][0]["activation"].is_null()
+        });
+        let now = machine.ssh(&look).ok().stdout;
+        let other: Vec<&str> = now.lines().filter(|line| !bare.lines().any(|known| known == *line)).collect();
+        assert!(now == bare, "{cut}: {other:?}");
+        let history = project.deploy(&["history", name, "--limit", "1", "--json"]).ok().json();
+        assert_eq!(history["attempts"][0]["outcome"], "reverted", "{cut}: {history}");
+        let status = project.deploy(&["status", name, "--json"]).json();
+        assert_eq!(
+            (&status["hosts"][0]["generation"], &status["hosts"][0]["drift"]),
+            (&1.into(), &serde_json::json!([]))
+        );
+    }
+}

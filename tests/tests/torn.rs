@@ -1,7 +1,7 @@
 //! Nothing is torn: whatever is killed at whatever moment of a switch, the host runs one whole
 //! generation afterwards, and clients have noticed nothing.
 //!
-//! `CAIRN_TEST_MOMENTS` says how many random moments are tried beside the phases, 4 unless it does; and
+//! `CAIRN_TEST_MOMENTS` says how many random moments are tried beside the phases, 5 unless it does; and
 //! then everybody is killed in every phase, not just the activation.
 
 use std::fs;
@@ -25,7 +25,9 @@ enum Victim {
     Both,
     /// `deploy` itself.
     Client,
-    /// The connection, on the host.
+    /// The agent that serves the connection.
+    Agent,
+    /// What serves SSH: it all, that which listens as well.
     Sshd,
     /// The machine, with all that was not synced.
     Power,
@@ -52,15 +54,17 @@ fn a_kill_at_any_moment_leaves_one_whole_generation() {
         (Victim::Activation, &PHASES[..]),
         (Victim::Both, &["start", "drain"]),
         (Victim::Client, &["start", "confirm", "drain"]),
-        (Victim::Sshd, &["stage", "start", "drain"]),
+        (Victim::Agent, &["start"]),
+        (Victim::Sshd, &["stage", "confirm"]),
     ] {
         for phase in if moments.is_some() { &PHASES } else { some } {
             host.strike(victim, Moment::In(phase));
         }
     }
     // Not random in a way that could not be told again: the thirds of a second that a switch takes.
-    for number in 0..moments.unwrap_or(4) {
-        let victim = [Victim::Activation, Victim::Both, Victim::Client, Victim::Sshd][number % 4];
+    for number in 0..moments.unwrap_or(5) {
+        let victims = [Victim::Activation, Victim::Both, Victim::Client, Victim::Agent, Victim::Sshd];
+        let victim = victims[number % victims.len()];
         host.strike(victim, Moment::After(Duration::from_millis((300 + number as u64 * 617) % 4000)));
     }
     let tally = clients.stop();
@@ -165,7 +169,8 @@ impl Host<'_> {
                 ended
             }
             Victim::Client => client.kill().is_ok(),
-            Victim::Sshd => end_all(self.machine, "cairn-agent serve"),
+            Victim::Agent => end_all(self.machine, "cairn-agent serve"),
+            Victim::Sshd => end_all(self.machine, "sshd: "),
             Victim::Power => {
                 self.disk.expect("a disk").cut(self.machine);
                 // It would wait for a host that is not there.

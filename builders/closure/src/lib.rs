@@ -69,4 +69,5 @@ pub use spec::{
     Secret, ServiceSpec, StopSignal, User, VERSION,
 };
 pub use system::{Account, EtcFile, EtcSpec, Mount, System, SystemSpec, UnitFile, UnitSpec};
+pub use unit::BOOT_SERVICE;
 pub use write::write;

@@ -107,6 +107,11 @@ impl Paths {
         self.adopted().join("units.json")
     }
 
+    /// There since the committed generation was prepared at boot. No service has this name.
+    pub fn booted(&self) -> PathBuf {
+        self.run_dir().join("boot")
+    }
+
     /// A service's state folders.
     pub fn state_of(&self, service: &ServiceName) -> PathBuf {
         self.at(layout::STATE_DIR).join(service.as_str())

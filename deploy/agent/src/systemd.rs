@@ -4,12 +4,15 @@
 //! process.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use cairn_closure::UnitName;
 use cairn_formats::time::rfc3339;
 
-use crate::error::{AgentError, Result};
+use crate::error::{AgentError, Result, file};
 use crate::process::run;
 
 /// What systemd knows of a unit.
@@ -321,6 +324,34 @@ pub fn is_live(unit: &str) -> Result<bool> {
         .any(|state| text.trim() == format!("ActiveState={state}")))
 }
 
+/// Whether a unit is about to be active, or waits for its turn.
+pub fn is_awaited(unit: &str) -> Result<bool> {
+    let output = run("systemctl", &["--no-ask-password", "show", "--property=ActiveState,Job", "--", unit])?;
+    Ok(says_awaited(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn says_awaited(text: &str) -> bool {
+    text.lines().any(|line| match line.split_once('=') {
+        Some(("ActiveState", state)) => state == "activating",
+        Some(("Job", number)) => number.parse().is_ok_and(|number: u32| number > 0),
+        _ => false,
+    })
+}
+
+/// How long systemd has run.
+pub fn uptime() -> Result<Duration> {
+    let output = run("systemctl", &["--no-ask-password", "show", "--property=UserspaceTimestampMonotonic"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let began = text.trim().split_once('=').and_then(|(_, microseconds)| microseconds.parse().ok());
+    let began = began
+        .map(Duration::from_micros)
+        .ok_or_else(|| AgentError::Unsupported(format!("systemctl show says {text:?} of its start")))?;
+    let path = Path::new("/proc/uptime");
+    let text = fs::read_to_string(path).map_err(file("cannot read", path))?;
+    let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
+    Ok(Duration::from_secs_f64(seconds).saturating_sub(began))
+}
+
 /// The number in `systemd 252 (252.39-1)`.
 pub fn version() -> Result<u32> {
     let output = run("systemctl", &["--version"])?;
@@ -335,6 +366,21 @@ pub fn version() -> Result<u32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_unit_with_a_job_is_awaited() {
+        for (text, awaited) in [
+            ("Job=17\nActiveState=inactive\n", true),
+            ("Job=17\nActiveState=activating\n", true),
+            ("ActiveState=activating\n", true),
+            ("Job=0\nActiveState=inactive\n", false),
+            ("ActiveState=active\n", false),
+            ("ActiveState=failed\n", false),
+            ("", false),
+        ] {
+            assert_eq!(says_awaited(text), awaited, "{text:?}");
+        }
+    }
 
     #[test]
     fn states_are_read_by_paragraph() {

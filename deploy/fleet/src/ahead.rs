@@ -52,3 +52,48 @@ impl Ahead {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use cairn_formats::{Platform, StorePath};
+
+    use super::*;
+
+    fn target(address: &str) -> Target {
+        Target::new("web", address)
+    }
+
+    fn agent(letter: &str) -> Agent {
+        let store_path = StorePath::from_absolute(&format!("/nix/store/{}-cairn-agent", letter.repeat(32))).unwrap();
+        Agent { store_path, file: "/nowhere".into(), platform: Platform::LinuxAmd64 }
+    }
+
+    /// It comes to nothing at once, which is a result as another.
+    fn dialled() -> Ahead {
+        let options = Options { ssh: "/bin/false".into(), ..Options::new(std::env::temp_dir()) };
+        let ahead = Ahead::default();
+        ahead.dial(target("a"), agent("a"), options);
+        ahead
+    }
+
+    #[test]
+    fn a_session_is_taken_once_and_only_as_it_was_dialled() {
+        let ahead = dialled();
+        assert!(ahead.take(&target("a"), &agent("a")).is_some_and(|session| session.is_err()));
+        assert!(ahead.take(&target("a"), &agent("a")).is_none());
+        assert!(dialled().take(&target("b"), &agent("a")).is_none());
+        assert!(dialled().take(&target("a"), &agent("b")).is_none());
+        assert!(dialled().take(&Target::new("db", "a"), &agent("a")).is_none());
+    }
+
+    #[test]
+    fn what_a_host_said_long_ago_is_asked_anew() {
+        let ahead = dialled();
+        let Dialled { target, agent, opened } = ahead.lock().remove("web").unwrap();
+        let (_, session) = opened.join().unwrap();
+        let opened = std::thread::spawn(|| (Instant::now() - FRESH, session));
+        ahead.lock().insert("web".to_owned(), Dialled { target: target.clone(), agent: agent.clone(), opened });
+        assert!(ahead.take(&target, &agent).is_none());
+    }
+}

@@ -53,7 +53,7 @@ use self::record::{Before, Journal, Record};
 use self::resume::{resume, settle_earlier};
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
-use crate::{collect, files, manifests, systemd, traces};
+use crate::{boot, collect, files, manifests, systemd, traces};
 
 /// How long the detached process waits for the one that started it to let go of the lock.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -149,6 +149,7 @@ fn changes(paths: &Paths, live: Option<&StorePath>, new: &Manifest) -> Changes {
 
 /// The host's lock, for work that is no activation, when nothing is under way.
 pub fn lock(store: &Store, paths: &Paths, holder: &Holder) -> Result<Lock> {
+    boot::await_end(paths)?;
     let lock = Lock::take(paths, holder, GLANCE)?;
     settle_earlier(store, paths)?;
     Ok(lock)
