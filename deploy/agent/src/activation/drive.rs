@@ -7,10 +7,10 @@ use super::host::Host;
 use super::machine::{self, Phase};
 use super::plan::Plan;
 use super::record::{Journal, Record};
-use super::reserve;
+use super::{reserve, root_name};
 use crate::error::Result;
-use crate::generations;
 use crate::paths::Paths;
+use crate::{files, generations};
 
 /// The activation on its way.
 pub struct Drive<'a, H> {
@@ -97,15 +97,28 @@ pub fn end(paths: &Paths, record: &mut Record, generation: Option<u64>) -> Resul
         (Phase::Reverted, _) => Outcome::Reverted { generation: previous, problem: problem() },
         _ => Outcome::Broken { problem: problem() },
     };
-    record.outcome = Some(outcome.clone());
+    record.outcome = Some(outcome);
     record.save(paths)?;
-    if let (Outcome::Committed { generation, .. }, true) = (&outcome, record.request.goal.adds_a_generation()) {
+    wind_up(paths, record)
+}
+
+/// What follows the end, if somebody was killed over it.
+pub fn wind_up_anew(paths: &Paths, record: &Record) -> Result<()> {
+    let rooted = paths.named_root(&root_name(&record.id)).is_symlink();
+    if rooted || reserve::is_held(paths, &record.id) { wind_up(paths, record) } else { Ok(()) }
+}
+
+/// The root and the reserve go last: as long as they are there, something is left to do.
+fn wind_up(paths: &Paths, record: &Record) -> Result<()> {
+    let Some(outcome) = &record.outcome else { return Ok(()) };
+    if let (Outcome::Committed { generation, .. }, true) = (outcome, record.request.goal.adds_a_generation()) {
         // It is live whether or not its note can say so.
         let note = || generations::write_note(paths, *generation, record);
         if let Err(error) = reserve::write(paths, &record.id, note) {
             eprintln!("cairn-agent: {error}");
         }
     }
-    Journal::of(paths, &record.id).write(ActivationEvent::Ended { outcome })?;
+    Journal::of(paths, &record.id).end(outcome)?;
+    files::remove(&paths.named_root(&root_name(&record.id)))?;
     reserve::release(paths, &record.id)
 }

@@ -186,9 +186,7 @@ fn launch(store: &Store, paths: &Paths, record: Record, manifest: &Manifest) -> 
     let spawned = spawn(id, &agent, &purpose(record.request.goal));
     if let Err(error) = spawned {
         // Nobody will work at it: it must not look as if it were under way.
-        let id = record.id.clone();
         drive::end(paths, &mut drive::pick_up(record, true, false), None)?;
-        store.remove_root(&root_name(&id))?;
         return Err(error);
     }
     Ok(dir)
@@ -218,7 +216,7 @@ pub fn run(id: &ActivationId) -> Result<()> {
     let record = Record::load(&paths, id)?;
     // Started again by systemd, and somebody has brought it to its end already.
     if record.phase.has_ended() {
-        return Ok(());
+        return drive::wind_up_anew(&paths, &record);
     }
     let lock = Lock::take(&paths, &holder_of(&record), HANDOVER)?;
     let record = if record.phase == Phase::Queued {
@@ -241,16 +239,16 @@ pub fn run(id: &ActivationId) -> Result<()> {
 /// is not at its end there. Does nothing for one that is.
 pub fn revert(id: &ActivationId) -> Result<()> {
     let paths = Paths::host();
-    if Record::load(&paths, id)?.phase.has_ended() {
-        return Ok(());
+    let record = Record::load(&paths, id)?;
+    if record.phase.has_ended() {
+        return drive::wind_up_anew(&paths, &record);
     }
     let store = Store::open(paths.root())?;
-    let record = Record::load(&paths, id)?;
     let _lock = Lock::take(&paths, &holder_of(&record), HANDOVER)?;
     // It may have ended while we waited.
     let record = Record::load(&paths, id)?;
     if record.phase.has_ended() {
-        return Ok(());
+        return drive::wind_up_anew(&paths, &record);
     }
     resume(&store, &paths, record).map(drop)
 }
@@ -276,7 +274,7 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
     };
     let mut host =
         RealHost { store, paths, record: record.clone(), journal: Journal::of(paths, &id), owners: plan.owners() };
-    let ended = Drive {
+    Drive {
         paths,
         record,
         plan: &plan,
@@ -286,9 +284,7 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
             profile.current().ok()?.map(|g| g.number)
         },
     }
-    .to_the_end()?;
-    store.remove_root(&root_name(&id))?;
-    Ok(ended)
+    .to_the_end()
 }
 
 /// A fresh connection works: the trial stays.

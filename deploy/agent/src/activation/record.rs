@@ -149,6 +149,17 @@ impl Journal {
         reserve::write(&self.paths, &self.id, || append(&path, &line).map_err(file("cannot write", &path)))
     }
 
+    /// Writes the last event, unless it is there.
+    pub fn end(&self, outcome: &Outcome) -> Result<()> {
+        let path = self.paths.activation(&self.id).join("events.jsonl");
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let last = text.lines().next_back().and_then(|line| serde_json::from_str(line).ok());
+        match last {
+            Some(Stamped { event: ActivationEvent::Ended { .. }, .. }) => Ok(()),
+            _ => self.write(ActivationEvent::Ended { outcome: outcome.clone() }),
+        }
+    }
+
     /// For what is good to know but must not stop the activation.
     pub fn note(&self, event: ActivationEvent) {
         let _ = self.write(event);

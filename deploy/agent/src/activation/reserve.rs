@@ -27,6 +27,10 @@ pub fn hold(paths: &Paths, id: &ActivationId) -> Result<()> {
     fallocate(&reserve, FallocateFlags::empty(), 0, BYTES).map_err(|errno| fail(errno.into()))
 }
 
+pub fn is_held(paths: &Paths, id: &ActivationId) -> bool {
+    place(paths, id).exists()
+}
+
 /// Gives it back, at the end.
 pub fn release(paths: &Paths, id: &ActivationId) -> Result<()> {
     files::remove(&place(paths, id))

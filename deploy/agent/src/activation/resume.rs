@@ -5,7 +5,7 @@ use cairn_store::Store;
 
 use super::machine::Phase;
 use super::record::{self, Record};
-use super::{drive, holder_of, root_name};
+use super::{drive, holder_of};
 use crate::error::{AgentError, Result};
 use crate::paths::Paths;
 use crate::{generations, systemd};
@@ -18,7 +18,7 @@ pub fn settle_earlier(store: &Store, paths: &Paths) -> Result<()> {
     };
     let phase = record.phase;
     if phase.has_ended() && phase != Phase::Broken {
-        return Ok(());
+        return drive::wind_up_anew(paths, &record);
     }
     let same_boot = record.boot_id == record::boot_id(paths);
     if same_boot && !phase.has_ended() && systemd::is_live(&Record::unit(&record.id))? {
@@ -31,13 +31,12 @@ pub fn settle_earlier(store: &Store, paths: &Paths) -> Result<()> {
 /// services. Costs nothing if there is nothing to settle.
 pub fn settle_after_boot(paths: &Paths) -> Result<()> {
     let boot_id = record::boot_id(paths);
-    let cut_off = |record: &Record| {
-        let ended = record.phase.has_ended() && record.phase != Phase::Broken;
-        !ended && record.boot_id != boot_id
-    };
-    let Some(record) = record::newest(paths).filter(cut_off) else {
+    let Some(record) = record::newest(paths).filter(|record| record.boot_id != boot_id) else {
         return Ok(());
     };
+    if record.phase.has_ended() && record.phase != Phase::Broken {
+        return drive::wind_up_anew(paths, &record);
+    }
     let store = Store::open(paths.root())?;
     resume(&store, paths, record).map(drop)
 }
@@ -51,7 +50,6 @@ pub fn resume(store: &Store, paths: &Paths, record: Record) -> Result<Record> {
     if record.phase.has_ended() {
         generations::forget_uncommitted(store, &record)?;
         drive::end(paths, &mut record, current.map(|g| g.number))?;
-        store.remove_root(&root_name(&record.id))?;
         return Ok(record);
     }
     record.save(paths)?;

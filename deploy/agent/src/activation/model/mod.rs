@@ -9,6 +9,8 @@ mod host;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
@@ -18,10 +20,11 @@ use proptest::prelude::*;
 use self::closures::closures;
 use self::host::ModelHost;
 use self::world::{Accident, Death, World};
-use super::drive::{Drive, end, pick_up};
+use super::drive::{Drive, end, pick_up, wind_up_anew};
 use super::machine::Phase;
 use super::plan::Plan;
 use super::record::{Before, Record};
+use super::{reserve, root_name};
 use crate::paths::Paths;
 
 fn is_committed(world: &World, record: &Record) -> bool {
@@ -167,5 +170,35 @@ fn a_first_activation_that_fails_leaves_nothing() {
             assert!(world.etc.is_empty() && world.people.is_empty() && world.plain.is_empty(), "at {at}");
             world.expect_whole();
         }
+    }
+}
+
+#[test]
+fn an_end_that_was_cut_off_is_wound_up_once() {
+    let root = scratch();
+    let paths = Paths::new(root.path());
+    let mut world = World { closures: closures(), ..World::default() };
+    let record = activate(&mut world, &paths, 1, 1, Goal::Switch);
+    let events = paths.activation(&record.id).join("events.jsonl");
+    let whole = fs::read_to_string(&events).unwrap();
+    let rooted = paths.named_root(&root_name(&record.id));
+    fs::create_dir_all(rooted.parent().unwrap()).unwrap();
+    // In the order of what is done; the disk may have been full.
+    for (told, root_is_there, reserved) in
+        [(false, true, true), (false, true, false), (true, true, true), (true, false, true)]
+    {
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        fs::write(&events, lines[..lines.len() - usize::from(!told)].concat()).unwrap();
+        if root_is_there {
+            symlink("/nix/store/x", &rooted).unwrap();
+        }
+        if reserved {
+            reserve::hold(&paths, &record.id).unwrap();
+        }
+        wind_up_anew(&paths, &record).unwrap();
+        let after = fs::read_to_string(&events).unwrap();
+        assert_eq!(after.lines().count(), lines.len(), "{after}");
+        assert!(after.lines().next_back().unwrap().contains("\"ended\""), "{after}");
+        assert!(!rooted.is_symlink() && !reserve::is_held(&paths, &record.id));
     }
 }
