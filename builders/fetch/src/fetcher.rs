@@ -64,9 +64,10 @@ impl Fetcher {
         Ok(self.downloads.join(format!("{}-{name}", &download.sha256.hex()[..16])))
     }
 
-    /// Whether the right file is there already, so that no address is needed for it.
-    pub fn has(&self, download: &Download) -> Result<bool, FetchError> {
-        Ok(is_complete(&self.path(download)?, download.sha256, download.size))
+    /// The right file, if it is there already: no address is needed for it.
+    pub fn found(&self, download: &Download) -> Result<Option<PathBuf>, FetchError> {
+        let path = self.path(download)?;
+        Ok(is_complete(&path, download.sha256, download.size).then_some(path))
     }
 
     /// Brings the file, unless a right one is there already; returns its path. The caller may move

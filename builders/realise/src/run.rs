@@ -19,12 +19,14 @@ use crate::{Difference, Event, Listener, RealiseError, Realiser};
 /// Resolved inputs by label.
 type Inputs = BTreeMap<String, Vec<StorePath>>;
 
+/// `computed` is called when the rest is for the disk.
 pub fn step(
     realiser: &Realiser,
     node: &Node,
     step: &Step,
     inputs: &Inputs,
     listener: &Listener,
+    computed: &dyn Fn(),
 ) -> Result<StorePath, RealiseError> {
     let key = recipe_hash(node.name.as_str(), step, inputs);
     // An input may have come out as it was before, and then this step has been run before, too.
@@ -36,7 +38,9 @@ pub fn step(
     let scratch = realiser.store.build_dir()?;
     let out = build(realiser, &scratch, node, step, inputs)?;
     let candidates = inputs.values().flatten().cloned().collect();
-    let info = realiser.store.add_output(&out, &node.name, &candidates)?;
+    let output = realiser.store.read_output(&out, &node.name, &candidates)?;
+    computed();
+    let info = realiser.store.settle(output)?;
     realiser.store.set_realisation(&key, &info.path)?;
     listener(Event::StepFinished { name: node.name.as_str(), took: start.elapsed(), path: &info.path });
     Ok(info.path)

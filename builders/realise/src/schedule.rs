@@ -3,6 +3,7 @@
 //! Only nodes that lead to the target and are not there yet are worked on. The first error stops
 //! the start of anything new; what runs is waited for, so that nothing is left half-made.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,9 @@ use crate::{Event, Listener, RealiseError, Realiser, run, sources};
 
 /// Downloads at once. A mirror gives each connection a share, and latency hides behind others.
 const FETCHES: usize = 8;
+
+/// Finished steps at once that wait for the disk, which serves them together.
+const SETTLING: usize = 8;
 
 pub fn run(
     realiser: &Realiser,
@@ -36,7 +40,7 @@ pub fn run(
         }),
         changed: Condvar::new(),
     };
-    let threads = realiser.jobs() + FETCHES;
+    let threads = realiser.jobs() + FETCHES + SETTLING;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| board.work(realiser, graph, listener));
@@ -119,9 +123,20 @@ impl Board {
 
     fn work(&self, realiser: &Realiser, graph: &Graph, listener: &Listener) {
         while let Some(id) = self.take(graph, realiser.jobs()) {
-            let result = self.perform(realiser, graph, id, listener);
+            // A step that waits for the disk leaves its place to another one.
+            let left = Cell::new(false);
+            let leave = |state: &mut State| {
+                if !left.replace(true) {
+                    *state.under_way(&graph.node(id).work) -= 1;
+                }
+            };
+            let computed = || {
+                leave(&mut self.lock());
+                self.changed.notify_all();
+            };
+            let result = self.perform(realiser, graph, id, listener, &computed);
             let mut state = self.lock();
-            *state.under_way(&graph.node(id).work) -= 1;
+            leave(&mut state);
             state.pending.remove(&id);
             match result {
                 Ok(path) => state.paths[id.0] = Some(path),
@@ -165,6 +180,7 @@ impl Board {
         graph: &Graph,
         id: NodeId,
         listener: &Listener,
+        computed: &dyn Fn(),
     ) -> Result<StorePath, RealiseError> {
         let node = graph.node(id);
         match &node.work {
@@ -175,7 +191,7 @@ impl Board {
                     let state = self.lock();
                     resolve(inputs, |id| state.paths[id.0].clone()).expect("a node is begun when its inputs are done")
                 };
-                run::step(realiser, node, step, &inputs, listener)
+                run::step(realiser, node, step, &inputs, listener, computed)
             }
         }
     }

@@ -51,10 +51,13 @@ pub fn fetch(
         file_name: source.file.clone(),
     };
     // What `deploy lock` has fetched needs no address: no index is asked for it.
-    if !realiser.fetcher.has(&download).map_err(fail)? {
-        download.urls = realiser.locate.locate(source).map_err(fail)?;
-    }
-    let file = realiser.fetcher.fetch(&download, &Told { file: &source.file, listener }).map_err(fail)?;
+    let file = match realiser.fetcher.found(&download).map_err(fail)? {
+        Some(file) => file,
+        None => {
+            download.urls = realiser.locate.locate(source).map_err(fail)?;
+            realiser.fetcher.fetch(&download, &Told { file: &source.file, listener }).map_err(fail)?
+        }
+    };
     let path = realiser.store.add_flat(&file, &node.name)?.path;
     listener(Event::FetchFinished { file: &source.file });
     Ok(path)

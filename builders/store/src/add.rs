@@ -3,7 +3,7 @@
 //! The order is what makes it safe against a crash. Names in `.links` appear only for files whose
 //! bytes are on disk, or another path could share torn bytes; the tree is renamed as a whole; the
 //! row comes last, when bytes and names are durable. One `syncfs` covers all files: for 8,000 of
-//! them an `fsync` each takes seconds.
+//! them an `fsync` each takes seconds; and it covers all paths that come at the same time.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -31,6 +31,17 @@ impl Store {
     ///
     /// The path and its references are kept from collection until this store is dropped.
     pub fn add_output(&self, tree: &Path, name: &StoreName, candidates: &BTreeSet<StorePath>) -> Result<PathInfo> {
+        self.settle(self.read_output(tree, name, candidates)?)
+    }
+
+    /// The half of [`Store::add_output`] that takes a processor: reads and hashes the tree. The other
+    /// half, [`Store::settle`], waits for the disk.
+    pub fn read_output<'t>(
+        &self,
+        tree: &'t Path,
+        name: &StoreName,
+        candidates: &BTreeSet<StorePath>,
+    ) -> Result<Output<'t>> {
         let found = ingest(tree, candidates)?;
         let info = PathInfo {
             path: fixed_recursive(name, &found.nar_hash, &found.references),
@@ -41,7 +52,7 @@ impl Store {
             registered: 0,
             deriver: None,
         };
-        self.settle(Incoming { tree, files: found.files, directories: found.directories }, info)
+        Ok(Output { incoming: Incoming { tree, files: found.files, directories: found.directories }, info })
     }
 
     /// Moves one plain file into the store under the path that a download with its hash has.
@@ -75,7 +86,7 @@ impl Store {
         };
         canonical::canonicalise_node(file, &file.symlink_metadata().at("read", file)?)?;
         let files = vec![IngestedFile { path: file.to_path_buf(), hash: nar_hash, len: meta.len() }];
-        self.settle(Incoming { tree: file, files, directories: Vec::new() }, info)
+        self.settle(Output { incoming: Incoming { tree: file, files, directories: Vec::new() }, info })
     }
 
     /// Copies a file or directory from anywhere into the store; `src` is not touched. Of modes
@@ -100,7 +111,9 @@ impl Store {
         Ok(self.query(path)?.filter(|_| self.physical(path).symlink_metadata().is_ok()))
     }
 
-    fn settle(&self, incoming: Incoming<'_>, info: PathInfo) -> Result<PathInfo> {
+    /// Makes a path of what was read. Those who do so at the same time share the flushes.
+    pub fn settle(&self, output: Output<'_>) -> Result<PathInfo> {
+        let Output { incoming, info } = output;
         self.add_temp_roots(info.references.iter().chain([&info.path]))?;
         if let Some(info) = self.present(&info.path)? {
             remove_tree(incoming.tree)?;
@@ -121,8 +134,7 @@ impl Store {
             let new = self.share(&incoming)?;
             self.flush_data()?;
             self.put_in_place(&incoming, &new, &info.path, &lock)?;
-            self.flush_names()?;
-            self.register_placed(std::slice::from_ref(&info))
+            self.register_with_others(info.clone())
         };
         place().map_err(|e: StoreError| e.needing(size))?;
         self.query(&info.path)?.ok_or(StoreError::NotValid { path: info.path })
@@ -175,6 +187,12 @@ impl Store {
         }
         canonical::canonicalise_directory(&place)
     }
+}
+
+/// A finished tree, read, and the path that it will have.
+pub struct Output<'t> {
+    incoming: Incoming<'t>,
+    info: PathInfo,
 }
 
 /// A tree whose content is known and whose files are canonical.

@@ -37,6 +37,7 @@ mod closure;
 mod db;
 mod error;
 mod gc;
+mod group;
 mod import;
 mod info;
 mod ingest;
@@ -55,6 +56,7 @@ pub mod tree;
 mod verify;
 mod walk;
 
+pub use add::Output;
 pub use build_dir::BuildDir;
 pub use error::{Result, StoreError};
 pub use gc::GcReport;

@@ -9,6 +9,7 @@ use cairn_formats::{Sha256, StorePath};
 
 use crate::db::Db;
 use crate::error::{At as _, Result, StoreError};
+use crate::group::Group;
 use crate::info::PathInfo;
 use crate::layout::Layout;
 use crate::temp_roots::TempRoots;
@@ -23,6 +24,8 @@ struct Inner {
     layout: Layout,
     db: Db,
     temp_roots: TempRoots,
+    flushing: Group<()>,
+    registering: Group<PathInfo>,
 }
 
 impl Store {
@@ -34,7 +37,8 @@ impl Store {
         layout.create()?;
         let db = Db::open(&layout)?;
         let temp_roots = TempRoots::new(&layout);
-        Ok(Self { inner: Arc::new(Inner { layout, db, temp_roots }) })
+        let (flushing, registering) = (Group::new(), Group::new());
+        Ok(Self { inner: Arc::new(Inner { layout, db, temp_roots, flushing, registering }) })
     }
 
     /// The store of this user: `$XDG_DATA_HOME/cairn`, else `~/.local/share/cairn`.
@@ -96,6 +100,15 @@ impl Store {
         self.register_placed(infos)
     }
 
+    /// Makes a path valid that is in place and whose bytes are on disk, together with others that come
+    /// at the same time.
+    pub(crate) fn register_with_others(&self, info: PathInfo) -> Result<()> {
+        self.inner.registering.join(info, |infos| {
+            self.flush_names()?;
+            self.register_placed(infos)
+        })
+    }
+
     /// Registers what is on disk and flushed.
     pub(crate) fn register_placed(&self, infos: &[PathInfo]) -> Result<()> {
         let infos: Vec<PathInfo> = infos.iter().cloned().map(with_time).collect();
@@ -126,8 +139,10 @@ impl Store {
     /// Puts everything written so far on disk: one call for the file system, not one a file.
     pub(crate) fn flush_data(&self) -> Result<()> {
         let dir = self.layout().store_dir();
-        let handle = std::fs::File::open(&dir).at("open", &dir)?;
-        rustix::fs::syncfs(&handle).at("flush the file system of", &dir)
+        self.inner.flushing.join((), |_| {
+            let handle = std::fs::File::open(&dir).at("open", &dir)?;
+            rustix::fs::syncfs(&handle).at("flush the file system of", &dir)
+        })
     }
 
     /// Makes renames into the store durable.

@@ -20,8 +20,9 @@ import _frozen_importlib_external as bootstrap
 import _imp
 import _warnings
 
-# Files that are worth another process.
-ENOUGH = 16
+# Files that are worth another process. Other steps have work for the other processors; it is for those
+# that are still at it when nothing else is.
+ENOUGH = 64
 UNCHECKED_HASH = (1).to_bytes(4, "little")
 KEY = int.from_bytes(bootstrap.MAGIC_NUMBER, "little")
 WRITTEN, NOT_PYTHON, BROKEN = 0, 10, 11
