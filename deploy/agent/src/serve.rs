@@ -3,9 +3,11 @@
 //! The agent says hello first and unasked. A connection that breaks ends this process and nothing
 //! else: an activation runs in a transient unit of its own, whose event file is only read here.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use cairn_closure::HostName;
 use cairn_formats::{Platform, StorePath};
@@ -16,6 +18,7 @@ use cairn_protocol::{
     VERSION,
 };
 use cairn_store::Store;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::activation::Holder;
 use crate::error::AgentError;
@@ -42,9 +45,31 @@ pub enum ServeError {
 /// Serves the host below `root` on standard input and output until the client is done. One that
 /// `arrived` over the connection takes its place in the store, if there is one.
 pub fn serve(root: &Path, arrived: bool) -> Result<(), ServeError> {
-    let from = BufReader::with_capacity(64 << 10, io::stdin().lock());
+    let patience = Cell::new(None);
+    let stdin = io::stdin();
+    let from = BufReader::with_capacity(64 << 10, Patient { from: stdin.as_fd(), patience: &patience });
     let to = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    converse_as(&Paths::new(root), arrived, from, to)
+    converse(&Paths::new(root), arrived, &patience, from, to)
+}
+
+/// Standard input, past the buffer of the standard library; waits for the client no longer than that.
+struct Patient<'a> {
+    from: BorrowedFd<'a>,
+    patience: &'a Cell<Option<Duration>>,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(patience) = self.patience.get() {
+            let limit = Timespec::try_from(patience).map_err(io::Error::other)?;
+            let mut ready = [PollFd::from_borrowed_fd(self.from, PollFlags::IN)];
+            if rustix::event::poll(&mut ready, Some(&limit))? == 0 {
+                let why = format!("the client has not been heard of for {} s", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+        }
+        Ok(rustix::io::read(self.from, buffer)?)
+    }
 }
 
 /// The host's store, made when something first needs it: who only looks at a host leaves nothing.
@@ -79,17 +104,20 @@ impl Opened {
     }
 }
 
-/// Serves one client over any pair of streams.
-pub fn converse(paths: &Paths, from: impl Read, to: impl Write) -> Result<(), ServeError> {
-    converse_as(paths, false, from, to)
-}
-
-fn converse_as(paths: &Paths, arrived: bool, mut from: impl Read, mut to: impl Write) -> Result<(), ServeError> {
+/// Serves one client, for whom it waits as `patience` says.
+fn converse(
+    paths: &Paths,
+    arrived: bool,
+    patience: &Cell<Option<Duration>>,
+    mut from: impl Read,
+    mut to: impl Write,
+) -> Result<(), ServeError> {
     let store = &Opened::new(paths, arrived)?;
     let hello = hello(paths, store.store.get())?;
     to.write_all(PREAMBLE.as_bytes()).map_err(FrameError::from)?;
     frame::write_message(&mut to, Kind::Hello, &hello)?;
-    let mut server = Server { store, announced: hello.valid, from: &mut from, to: &mut to, fleets: Vec::new() };
+    let mut server =
+        Server { store, announced: hello.valid, from: &mut from, to: &mut to, fleets: Vec::new(), patience };
     loop {
         let request = match frame::read_message::<Request>(server.from, Kind::Request) {
             Ok(request) => request,
@@ -156,6 +184,7 @@ struct Server<'a, R, W> {
     to: &'a mut W,
     /// Held for the client; they fall when it goes.
     fleets: Vec<activation::Lock>,
+    patience: &'a Cell<Option<Duration>>,
 }
 
 impl<R: Read, W: Write> Server<'_, R, W> {
@@ -180,15 +209,17 @@ impl<R: Read, W: Write> Server<'_, R, W> {
                 secrets::keep(&self.store.paths, &secrets)?;
                 Ok(Response::Kept)
             }
-            Request::HoldFleet { fleet, operator, purpose, reason } => {
+            Request::HoldFleet { fleet, operator, purpose, reason, silence } => {
                 let fleet = HostName::parse(&fleet)
                     .map_err(|e| Stop::Failed(Box::new(Failure::new(FailureKind::Malformed, e.to_string()))))?;
                 let holder = Holder { reason, ..Holder::now(&operator, &purpose) };
                 self.store.get()?;
                 let lock = activation::Lock::take_fleet(&self.store.paths, &fleet, &holder)?;
                 self.fleets.push(lock);
+                self.patience.set(Some(Duration::from_secs(silence.into())));
                 Ok(Response::Held)
             }
+            Request::StillHere => Ok(Response::Held),
             Request::Switch(request) => self.activate(&request),
             Request::Rollback { to, operator, reason, confirm_within } => {
                 let target = generations::rollback_target(self.store.get()?, to)?;

@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use cairn_formats::StorePath;
 use cairn_protocol::{Examination, Level, Request, Response};
@@ -47,4 +48,33 @@ fn who_only_looks_leaves_nothing() {
     let noted = fs::read_to_string(root.path().join("nix/var/cairn/host.json")).unwrap();
     assert!(noted.contains("\"found\": []"), "{noted}");
     session.close();
+}
+
+/// A computer that is gone closes no connection.
+#[test]
+fn a_fleets_lock_falls_with_a_client_that_is_not_heard_of() {
+    let root = tempfile::tempdir().unwrap();
+    let hold = |silence| Request::HoldFleet {
+        fleet: "staging".to_owned(),
+        operator: "alice@desk".to_owned(),
+        purpose: "a switch of the fleet `staging`".to_owned(),
+        reason: None,
+        silence,
+    };
+    let mut first = common::agent(root.path()).unwrap();
+    let mut second = common::agent(root.path()).unwrap();
+    assert!(matches!(first.request(&hold(1), &mut |_| ()).unwrap(), Response::Held));
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(matches!(first.request(&Request::StillHere, &mut |_| ()).unwrap(), Response::Held));
+        let refused = second.request(&hold(60), &mut |_| ()).unwrap_err().to_string();
+        assert!(refused.contains("locked by alice@desk"), "{refused}");
+    }
+    let began = Instant::now();
+    while second.request(&hold(60), &mut |_| ()).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the lock does not fall");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let lost = first.request(&Request::StillHere, &mut |_| ()).unwrap_err().to_string();
+    assert!(lost.contains("not been heard of for 1 s") || lost.contains("broke") || lost.contains("ended"), "{lost}");
 }

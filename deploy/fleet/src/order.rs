@@ -1,6 +1,9 @@
 //! In which order hosts are worked on, and that only one works on a fleet.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cairn_formats::StorePath;
 use cairn_protocol::{Request, Response};
@@ -33,9 +36,38 @@ pub fn waves(hosts: &[Host]) -> Result<Vec<Vec<usize>>, FleetError> {
     Ok(waves)
 }
 
+/// The agent lets go of a fleet's lock when it has not heard of us for so long: a computer that is gone
+/// closes no connection.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How often it hears of us.
+const SIGN: Duration = Duration::from_secs(15);
+
 /// The locks of fleets, as long as it lives.
 #[must_use]
-pub struct Held(Vec<Session>);
+pub struct Held(Vec<Holding>);
+
+/// A session that has a lock, and shows that we are there.
+struct Holding {
+    over: Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Holding {
+    fn of(mut session: Session) -> Self {
+        let (over, end) = channel();
+        let thread = std::thread::spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(SIGN) {
+                if let Err(error) = session.request_within(ANSWER, &Request::StillHere) {
+                    tracing::warn!(%error, "the fleet's lock is lost");
+                    return;
+                }
+            }
+            // The agent's answer to an orderly end is quicker than the loss of a connection.
+            session.close();
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
 
 /// The host that could not be asked for its fleet's lock, or said no.
 pub struct NotHeld {
@@ -45,8 +77,13 @@ pub struct NotHeld {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The agent's answer to an orderly end is quicker than the loss of a connection.
-        self.0.drain(..).for_each(Session::close);
+        for Holding { over, .. } in &self.0 {
+            // Who has lost the lock does not listen any more.
+            let _ = over.send(());
+        }
+        for holding in &mut self.0 {
+            holding.thread.take().map(JoinHandle::join);
+        }
     }
 }
 
@@ -64,7 +101,8 @@ impl Fleet<'_> {
         for (host, agent) in hosts.iter().zip(agents).filter(|(host, _)| host.definition.has_tasks()) {
             if let Some(fleet) = &host.fleet {
                 let session = self.hold_at(host, fleet, agent, purpose, terms);
-                held.0.push(session.map_err(|error| Box::new(NotHeld { host: host.name.clone(), error }))?);
+                let session = session.map_err(|error| Box::new(NotHeld { host: host.name.clone(), error }))?;
+                held.0.push(Holding::of(session));
             }
         }
         Ok(held)
@@ -85,6 +123,7 @@ impl Fleet<'_> {
             operator: self.operator.clone(),
             purpose: format!("a {purpose} of the fleet `{fleet}`"),
             reason: terms.reason.map(str::to_owned),
+            silence: u32::try_from(SILENCE.as_secs()).unwrap_or(u32::MAX),
         };
         match session.request_within(ANSWER, &request)? {
             Response::Held => Ok(session),

@@ -33,7 +33,11 @@ pub enum Request {
         /// What for, as the one who is refused reads it.
         purpose: String,
         reason: Option<String>,
+        /// Seconds without a request after which the client counts as gone, and the lock falls.
+        silence: u32,
     },
+    /// Nothing but that the client is there.
+    StillHere,
     /// Events of the activation until it waits for confirmation or has ended.
     Switch(ActivationRequest),
     /// As `Switch`, with the closure of an earlier generation.
