@@ -9,6 +9,7 @@
 
 mod error;
 mod evaluate;
+mod rank;
 mod run;
 mod schedule;
 mod sources;

@@ -1,9 +1,11 @@
-//! The order of work: fetches first and several at once, steps as soon as their inputs are there.
+//! The order of work: fetches first and several at once, steps as soon as their inputs are there, and of
+//! those that could begin the one with the most work [behind it](rank).
 //!
 //! Only nodes that lead to the target and are not there yet are worked on. The first error stops
 //! the start of anything new; what runs is waited for, so that nothing is left half-made.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +13,7 @@ use cairn_formats::StorePath;
 use cairn_recipe::{Graph, NodeId, Work};
 
 use crate::evaluate::{Evaluated, resolve};
-use crate::{Event, Listener, RealiseError, Realiser, run, sources};
+use crate::{Event, Listener, RealiseError, Realiser, rank, run, sources};
 
 /// Downloads at once. A mirror gives each connection a share, and latency hides behind others.
 const FETCHES: usize = 8;
@@ -39,6 +41,7 @@ pub fn run(
             failed: None,
         }),
         changed: Condvar::new(),
+        ranks: rank::ranks(graph),
     };
     let threads = realiser.jobs() + FETCHES + SETTLING;
     std::thread::scope(|scope| {
@@ -93,6 +96,7 @@ fn announce(graph: &Graph, todo: &BTreeSet<NodeId>, listener: &Listener) {
 struct Board {
     state: Mutex<State>,
     changed: Condvar,
+    ranks: Vec<u64>,
 }
 
 struct State {
@@ -157,7 +161,7 @@ impl Board {
                 return None;
             }
             let (fetching, running) = (state.fetching, state.running);
-            let ready = state.waiting.iter().copied().find(|id| {
+            let ready = state.waiting.iter().copied().filter(|id| {
                 let work = &graph.node(*id).work;
                 let free = match work {
                     Work::Fetch(_) => fetching < FETCHES,
@@ -165,7 +169,7 @@ impl Board {
                 };
                 free && work.inputs().all(|input| !state.pending.contains(&input))
             });
-            if let Some(id) = ready {
+            if let Some(id) = ready.max_by_key(|id| (self.ranks[id.0], Reverse(*id))) {
                 state.waiting.remove(&id);
                 *state.under_way(&graph.node(id).work) += 1;
                 return Some(id);

@@ -176,7 +176,7 @@ impl CompressionKind {
     /// builder refuses what it does not compress by.
     pub const fn id(self) -> &'static str {
         match self {
-            Self::Gzip => "gzip:libdeflate-1.26:level-3:members-of-1MiB",
+            Self::Gzip => "gzip:libdeflate-1.26:level-1:members-of-1MiB",
             Self::Zstd => "zstd:libzstd-1.5.7:level-3:multi-threaded",
         }
     }

@@ -20,7 +20,7 @@ use libdeflater::{CompressionLvl, Compressor};
 const MEMBER: usize = 1 << 20;
 
 /// libdeflate's level; see the table in the parent module.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 1;
 
 pub struct GzipWriter<W: Write> {
     out: W,

@@ -65,7 +65,7 @@ fn boundaries_and_the_empty_input_read_back() {
 fn the_compressors_are_pinned() {
     let data = sample(3 * (1 << 20));
     for (compression, expected) in [
-        (Compression::Gzip, "bde12ee3c231354bd93f682723973036ee463b7a8e9fac0460c68345df9a9bab"),
+        (Compression::Gzip, "70bf19df59812cb216ee40763bee1acd339853418dcc3113a367330af86ddb32"),
         (Compression::Zstd, "952dad38c7b8ecf5ed5f8431aaa860a90c8510602f843389c9c483291829db8c"),
     ] {
         let bytes = compress(compression, 2, 1 << 16, &data);
