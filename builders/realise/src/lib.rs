@@ -106,7 +106,7 @@ impl Realiser<'_> {
         run::check(self, graph, target, listener)
     }
 
-    /// One more than processors: a step that ends waits for the disk.
+    /// One more than processors: a step also waits for what it reads.
     fn jobs(&self) -> usize {
         match self.jobs {
             0 => 1 + std::thread::available_parallelism().map_or(1, usize::from),
