@@ -72,6 +72,19 @@ mod tests {
 
     use super::*;
 
+    fn eight_at_once(ask: impl Fn(u32) + Sync) {
+        let begun = Barrier::new(8);
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let (ask, begun) = (&ask, &begun);
+                scope.spawn(move || {
+                    begun.wait();
+                    ask(number);
+                });
+            }
+        });
+    }
+
     #[test]
     fn all_who_ask_meanwhile_are_served_at_once() {
         let group = Group::new();
@@ -81,16 +94,7 @@ mod tests {
             thread::sleep(Duration::from_millis(100));
             Ok::<(), ()>(())
         };
-        let begun = Barrier::new(8);
-        thread::scope(|scope| {
-            for number in 0..8 {
-                let (group, act, begun) = (&group, &act, &begun);
-                scope.spawn(move || {
-                    begun.wait();
-                    group.join(number, act).unwrap();
-                });
-            }
-        });
+        eight_at_once(|number| group.join(number, act).unwrap());
         let rounds = rounds.into_inner().unwrap();
         let mut served: Vec<u32> = rounds.iter().flatten().copied().collect();
         served.sort_unstable();
@@ -105,16 +109,9 @@ mod tests {
             thread::sleep(Duration::from_millis(50));
             if items.contains(&3) { Err(items.to_vec()) } else { Ok(()) }
         };
-        let begun = Barrier::new(8);
-        thread::scope(|scope| {
-            for number in 0..8 {
-                let (group, act, begun) = (&group, &act, &begun);
-                scope.spawn(move || {
-                    begun.wait();
-                    let expected = if number == 3 { Err(vec![3]) } else { Ok(()) };
-                    assert_eq!(group.join(number, act), expected);
-                });
-            }
+        eight_at_once(|number| {
+            let expected = if number == 3 { Err(vec![3]) } else { Ok(()) };
+            assert_eq!(group.join(number, act), expected);
         });
         assert_eq!(group.join(1, act), Ok(()));
     }

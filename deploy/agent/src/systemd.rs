@@ -348,7 +348,9 @@ pub fn uptime() -> Result<Duration> {
         .ok_or_else(|| AgentError::Unsupported(format!("systemctl show says {text:?} of its start")))?;
     let path = Path::new("/proc/uptime");
     let text = fs::read_to_string(path).map_err(file("cannot read", path))?;
-    let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
+    let seconds = text.split(' ').next().and_then(|seconds| seconds.parse().ok());
+    let seconds =
+        seconds.ok_or_else(|| AgentError::Content { path: path.to_owned(), reason: format!("{text:?} is no time") })?;
     Ok(Duration::from_secs_f64(seconds).saturating_sub(began))
 }
 

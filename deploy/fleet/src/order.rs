@@ -48,8 +48,9 @@ pub struct Held(Vec<Holding>);
 
 /// A session that has a lock, and shows that we are there.
 struct Holding {
-    over: Sender<()>,
-    thread: Option<JoinHandle<()>>,
+    /// Dropped when it is over.
+    _over: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Holding {
@@ -65,7 +66,7 @@ impl Holding {
             // The agent's answer to an orderly end is quicker than the loss of a connection.
             session.close();
         });
-        Self { over, thread: Some(thread) }
+        Self { _over: over, thread }
     }
 }
 
@@ -77,12 +78,12 @@ pub struct NotHeld {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for Holding { over, .. } in &self.0 {
-            // Who has lost the lock does not listen any more.
-            let _ = over.send(());
-        }
-        for holding in &mut self.0 {
-            holding.thread.take().map(JoinHandle::join);
+        // All are told before any is waited for.
+        let threads: Vec<_> = self.0.drain(..).map(|holding| holding.thread).collect();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::warn!("a thread that held a fleet's lock has panicked");
+            }
         }
     }
 }
