@@ -6,16 +6,17 @@
 //! `linux/unix_diag.h`), for the sockets of the asker's network namespace: services have their
 //! own, so a thread of ours enters it to ask.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use crate::folder::FileId;
 
 /// Between two looks at the backlogs.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -27,7 +28,7 @@ const TIMES_EMPTY: u32 = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     pub pid: i32,
-    pub socket: PathBuf,
+    pub socket: FileId,
 }
 
 /// Waits until the backlogs are empty; false if they were not within `limit`.
@@ -57,8 +58,7 @@ pub fn until_none(limit: Duration, is_waiting: impl Fn() -> bool) -> bool {
 
 /// Connections that wait to be accepted.
 pub fn backlog(listener: &Listener) -> io::Result<u32> {
-    let file = fs::metadata(&listener.socket)?;
-    let wanted = (file.ino() as u32, kernel_device(file.dev()));
+    let wanted = (listener.socket.inode as u32, kernel_device(listener.socket.device));
     let namespace = File::open(Path::new("/proc").join(listener.pid.to_string()).join("ns/net"))?;
     // A thread's namespace is its own; the thread ends with the question.
     let answer = thread::spawn(move || {
@@ -189,6 +189,8 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;

@@ -23,6 +23,7 @@ pub mod enter;
 pub mod error;
 pub mod examine;
 pub mod files;
+pub mod folder;
 pub mod generations;
 pub mod generator;
 pub mod health;

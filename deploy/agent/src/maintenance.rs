@@ -16,8 +16,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use cairn_closure::{InstanceId, Manifest, Service, ServiceName, layout};
@@ -26,7 +24,8 @@ use cairn_protocol::{Maintained, MaintenanceRequest, Until};
 use serde::{Deserialize, Serialize};
 
 use crate::activation::record;
-use crate::error::{Fault, Result, file};
+use crate::error::{Fault, Result};
+use crate::folder::Folder;
 use crate::paths::Paths;
 use crate::{files, manifests, services, systemd};
 
@@ -67,7 +66,7 @@ pub fn answer(paths: &Paths, request: &MaintenanceRequest) -> Result<Vec<Maintai
                 files::make_directories(&paths.maintenance())?;
                 files::replace_json(&mark_path(paths, name), &mark)?;
                 // An activation may have made the folder of another instance by now.
-                instances(paths, name)?.iter().try_for_each(|folder| show(folder, file, until))?;
+                services::instance_folders(paths, name)?.iter().try_for_each(|folder| show(folder, file, until))?;
             }
             Some(false) => lift(paths, name, file)?,
             None => {}
@@ -135,8 +134,8 @@ fn mark(paths: &Paths, name: &ServiceName, file: &str, now: i64) -> Result<Optio
 
 fn lift(paths: &Paths, name: &ServiceName, file: &str) -> Result<()> {
     files::remove(&mark_path(paths, name))?;
-    instances(paths, name)?.iter().try_for_each(|folder| {
-        files::remove(&folder.join(file))?;
+    services::instance_folders(paths, name)?.iter().try_for_each(|folder| {
+        folder.remove(file)?;
         forget_ends(folder, file, None)
     })
 }
@@ -146,11 +145,11 @@ fn lift(paths: &Paths, name: &ServiceName, file: &str) -> Result<()> {
 pub fn let_checks_through(paths: &Paths, manifest: &Manifest, through: bool) -> Result<Vec<ServiceName>> {
     let mut closed = Vec::new();
     for (name, service, file) in honouring(manifest) {
-        for folder in instances(paths, name)? {
-            let sign = folder.join(format!("{file}.checks"));
-            if through { touch(&sign)? } else { files::remove(&sign)? }
+        for folder in services::instance_folders(paths, name)? {
+            let sign = format!("{file}.checks");
+            if through { folder.create(&sign, SIGN_MODE)? } else { folder.remove(&sign)? }
         }
-        if exists(&paths.instance_dir(name, &service.instance).join(file))? {
+        if is_shown(paths, name, &service.instance, file)? {
             closed.push(name.clone());
         }
     }
@@ -183,7 +182,7 @@ fn honouring(manifest: &Manifest) -> impl Iterator<Item = (&ServiceName, &Servic
 /// How each service stands that honours maintenance.
 pub fn list(paths: &Paths, manifest: &Manifest) -> Result<Vec<Maintained>> {
     let state = |(name, service, file): (&ServiceName, &Service, &str)| {
-        let on = exists(&paths.instance_dir(name, &service.instance).join(file))?;
+        let on = is_shown(paths, name, &service.instance, file)?;
         let mark: Option<Mark> = if on { files::read_json(&mark_path(paths, name))? } else { None };
         let until = mark.as_ref().and_then(|mark| mark.until);
         Ok(Maintained {
@@ -203,70 +202,48 @@ pub fn list(paths: &Paths, manifest: &Manifest) -> Result<Vec<Maintained>> {
 pub fn place(paths: &Paths, manifest: &Manifest, name: &ServiceName) -> Result<()> {
     let Some(service) = manifest.services.get(name) else { return Ok(()) };
     let Some(file) = &service.maintenance else { return Ok(()) };
-    let folder = paths.instance_dir(name, &service.instance);
+    let show = |until| match services::instance_folder(paths, name, &service.instance)? {
+        Some(folder) => show(&folder, file, until),
+        None => Ok(()),
+    };
     if let Some(mark) = mark(paths, name, file, record::seconds())? {
-        return show(&folder, file, mark.until);
+        return show(mark.until);
     }
-    let by_hand = || services::current(paths, name).map(|instance| paths.instance_dir(name, &instance).join(file));
-    if by_hand().map_or(Ok(false), |path| exists(&path))? { show(&folder, file, None) } else { Ok(()) }
+    let by_hand = services::current(paths, name).map(|live| is_shown(paths, name, &live, file));
+    if by_hand.transpose()?.unwrap_or(false) { show(None) } else { Ok(()) }
 }
 
 fn mark_path(paths: &Paths, service: &ServiceName) -> PathBuf {
     paths.maintenance().join(format!("{service}.json"))
 }
 
-/// The folders of all instances of a service that there are.
-fn instances(paths: &Paths, service: &ServiceName) -> Result<Vec<PathBuf>> {
-    let folder = paths.service_dir(service);
-    let entries = match fs::read_dir(&folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(file("cannot list", &folder))?,
-    };
-    let is_instance =
-        |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| InstanceId::parse(n).is_ok());
-    Ok(entries.flatten().map(|entry| entry.path()).filter(is_instance).collect())
+/// The service may read it; root alone decides whether it is there.
+const SIGN_MODE: u32 = 0o644;
+
+/// Whether the file is in the folder of this instance. A link counts: it is how an end is written.
+fn is_shown(paths: &Paths, service: &ServiceName, instance: &InstanceId, file: &str) -> Result<bool> {
+    services::instance_folder(paths, service, instance)?.map_or(Ok(false), |folder| folder.has(file))
 }
 
 /// Puts the file into an instance's folder, or in the place of one with another end: at no moment is
 /// there none.
-fn show(folder: &Path, file: &str, until: Option<i64>) -> Result<()> {
-    // An instance may go while we are at it.
-    if !exists(folder)? {
-        return Ok(());
-    }
-    let path = folder.join(file);
+fn show(folder: &Folder, file: &str, until: Option<i64>) -> Result<()> {
     let name = until.map(|until| format!("{file} until {}", http_date(until)));
     match &name {
         Some(name) => {
-            touch(&folder.join(name))?;
-            files::point(&path, Path::new(name))?;
+            folder.create(name, SIGN_MODE)?;
+            folder.point(file, Path::new(name))?;
         }
-        None if files::target(&path).is_some() => files::replace(&path, b"")?,
-        None => touch(&path)?,
+        None if folder.target(file).is_some() => folder.replace_with_empty(file, SIGN_MODE)?,
+        None => folder.create(file, SIGN_MODE)?,
     }
     forget_ends(folder, file, name.as_deref())
 }
 
 /// Removes the files that named other ends.
-fn forget_ends(folder: &Path, file: &str, keep: Option<&str>) -> Result<()> {
+fn forget_ends(folder: &Folder, file: &str, keep: Option<&str>) -> Result<()> {
     let beginning = format!("{file} until ");
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(self::file("cannot list", folder))?,
-    };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut old = names.filter(|name| name.starts_with(&beginning) && Some(name.as_str()) != keep);
-    old.try_for_each(|name| files::remove(&folder.join(name)))
-}
-
-fn touch(path: &Path) -> Result<()> {
-    // An instance may go while we are at it.
-    match fs::OpenOptions::new().create(true).append(true).open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map(drop).map_err(file("cannot write", path)),
-    }
-}
-
-fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(file("cannot look for", path))
+    let names = folder.names()?;
+    let mut old = names.iter().filter(|name| name.starts_with(&beginning) && Some(name.as_str()) != keep);
+    old.try_for_each(|name| folder.remove(name))
 }

@@ -6,10 +6,6 @@
 //! ends. Those that are ill come first, so that a healthy one only goes while another answers. The
 //! first that does not come up again stops the restart.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_closure::{Service, UnitName};
@@ -18,10 +14,11 @@ use cairn_store::Store;
 
 use crate::activation::{self, Holder};
 use crate::drain::{self, Listener};
-use crate::error::{AgentError, Fault, Result, file};
+use crate::error::{AgentError, Fault, Result};
+use crate::folder::{FileId, Folder};
 use crate::health::{self, Check, Via, wait};
 use crate::paths::Paths;
-use crate::{manifests, status, systemd};
+use crate::{manifests, services, status, systemd};
 
 const LOG_LINES: u32 = 20;
 
@@ -102,11 +99,14 @@ fn one(
     }
     let replica = service.replicas.iter().find(|replica| replica.unit == check.unit);
     let socket = replica.and_then(|replica| replica.socket.as_ref()).filter(|_| !others.is_empty());
-    let socket = socket.map(|socket| paths.instance_dir(&check.service, &service.instance).join(socket));
+    let folder = services::instance_folder(paths, &check.service, &service.instance)?;
     let before = pid(&check.unit)?;
-    let mut hidden = socket.map(Hidden::hide).transpose()?.flatten();
+    let mut hidden = match (folder, socket) {
+        (Some(folder), Some(socket)) => Hidden::hide(folder, socket)?,
+        _ => None,
+    };
     if let (Some(hidden), Some(pid)) = (&hidden, before) {
-        let listener = Listener { pid, socket: hidden.moved.clone() };
+        let listener = Listener { pid, socket: hidden.id };
         drain::wait_until_empty(&[listener], service.drain.duration().max(Duration::from_secs(1)));
     }
     let restarted = systemd::restart(std::slice::from_ref(&check.unit));
@@ -150,40 +150,43 @@ fn not_started(check: &Check, error: &AgentError) -> AgentError {
     .into()
 }
 
-/// A socket that nobody finds under its name.
+/// A socket that no client finds under its name.
 struct Hidden {
-    socket: PathBuf,
-    moved: PathBuf,
+    folder: Folder,
+    name: String,
+    moved: String,
+    id: FileId,
     give_back: bool,
 }
 
 impl Hidden {
     /// `None` if there is no socket.
-    fn hide(socket: PathBuf) -> Result<Option<Self>> {
-        let moved = socket.with_extension("hidden");
-        match fs::rename(&socket, &moved) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(file("cannot rename", &socket))?,
-        }
-        let hidden = Self { socket, moved, give_back: true };
-        // Servers remove their socket when they end, and some stumble when it is gone. Who connects
-        // to a file is refused; who may not write to it would be told something else.
-        let placed = fs::write(&hidden.socket, "");
-        let placed = placed.and_then(|()| fs::set_permissions(&hidden.socket, Permissions::from_mode(0o666)));
-        placed.map_err(file("cannot write", &hidden.socket))?;
+    fn hide(folder: Folder, name: &str) -> Result<Option<Self>> {
+        let Some(id) = folder.socket(name)? else { return Ok(None) };
+        let (name, moved) = (name.to_owned(), format!("{}.hidden", name.trim_end_matches(".sock")));
+        folder.rename(&name, &moved)?;
+        let hidden = Self { folder, name, moved, id, give_back: true };
+        // Servers remove their socket when they end, and some stumble when it is gone. A client that
+        // connects to a file is refused; one that may not write to it would get another error.
+        hidden.folder.create(&hidden.name, 0o666)?;
         Ok(Some(hidden))
     }
 }
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        let _ = if self.give_back { fs::rename(&self.moved, &self.socket) } else { fs::remove_file(&self.moved) };
+        let _ = match self.give_back {
+            true => self.folder.rename(&self.moved, &self.name),
+            false => self.folder.remove(&self.moved),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::io;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
@@ -192,18 +195,51 @@ mod tests {
     fn a_hidden_socket_refuses_and_takes_what_had_come_before() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.sock");
-        assert!(Hidden::hide(path.clone()).unwrap().is_none());
+        let hide = || Hidden::hide(Folder::trusted(directory.path()).unwrap(), "1.sock").unwrap();
+        assert!(hide().is_none());
         let listener = UnixListener::bind(&path).unwrap();
         let _early = UnixStream::connect(&path).unwrap();
-        let hidden = Hidden::hide(path.clone()).unwrap().unwrap();
+        let hidden = hide().unwrap();
         assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         listener.accept().unwrap();
         drop(hidden);
         UnixStream::connect(&path).unwrap();
 
-        let mut hidden = Hidden::hide(path.clone()).unwrap().unwrap();
+        let mut hidden = hide().unwrap();
         hidden.give_back = false;
         drop(hidden);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the placeholder, which the server removes");
+    }
+
+    /// The service renames prepared links over its socket's name as soon as the socket is hidden.
+    #[test]
+    fn a_service_that_plants_links_while_its_socket_is_hidden_reaches_no_file() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("own");
+        fs::create_dir(&own).unwrap();
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "root's own").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let link = own.join("link");
+                    let _ = symlink(&victim, &link).and_then(|()| fs::rename(&link, own.join("1.sock")));
+                }
+            });
+            for _ in 0..300 {
+                let _ = fs::remove_file(own.join("1.sock"));
+                let listener = UnixListener::bind(own.join("1.sock"));
+                let hidden = Hidden::hide(Folder::trusted(&own).unwrap(), "1.sock");
+                drop((hidden, listener));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "root's own");
+        assert_eq!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -294,9 +294,13 @@ impl Host for RealHost<'_> {
         for (name, service) in &manifest.services {
             for replica in service.replicas.iter().filter(|r| units.contains(&r.unit)) {
                 let pid = states.get(&replica.unit).and_then(|state| state.main_pid);
-                if let (Some(pid), Some(socket)) = (pid, &replica.socket) {
-                    let directory = self.paths.instance_dir(name, &service.instance);
-                    listeners.push(Listener { pid, socket: directory.join(socket) });
+                let folder = services::instance_folder(self.paths, name, &service.instance)?;
+                let socket = match (folder, &replica.socket) {
+                    (Some(folder), Some(socket)) => folder.socket(socket)?,
+                    _ => None,
+                };
+                if let (Some(pid), Some(socket)) = (pid, socket) {
+                    listeners.push(Listener { pid, socket });
                     limit = limit.max(service.drain.duration());
                     self.tell(name.as_str(), Some(&replica.unit), ServiceState::Draining, None);
                 }

@@ -1,9 +1,9 @@
 //! One file with all that it is: bytes, owner, mode, extended attributes; or one link.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::Path;
 
 use cairn_formats::Sha256;
 use cairn_protocol::{AdoptedContent, AdoptedFile};
@@ -13,88 +13,74 @@ use rustix::io::Errno;
 
 use crate::error::{AgentError, Result, file};
 use crate::files;
+use crate::folder::{Folder, give};
 
 /// No file system takes longer names or values (xattr(7)).
 const LONGEST: usize = 64 << 10;
 
-/// Copies a file or link, and says what it is.
-pub fn take(from: &Path, to: &Path) -> Result<AdoptedContent> {
+/// The largest file that is adopted: they are configuration.
+const LARGEST: u64 = 64 << 20;
+
+/// Copies the file or link of this name, and says what it is with its owner and group.
+pub fn take(folder: &Folder, name: &str, to: &Path) -> Result<(AdoptedContent, u32, u32)> {
+    let from = folder.path().join(name);
+    let not_kept = |reason: &str| AgentError::Content { path: from.clone(), reason: reason.to_owned() };
     files::remove(to)?;
-    if let Ok(target) = fs::read_link(from) {
+    if let Some(target) = folder.target(name) {
+        let (uid, gid, _) = folder.owner_and_mode(name)?.ok_or_else(|| not_kept("it has just gone"))?;
         symlink(&target, to).map_err(file("cannot link", to))?;
-        let target = target
-            .into_os_string()
-            .into_string()
-            .map_err(|_| AgentError::Content { path: from.to_owned(), reason: "its target is no text".to_owned() })?;
-        return Ok(AdoptedContent::Link { target });
+        let target = target.into_os_string().into_string().map_err(|_| not_kept("its target is not text"))?;
+        return Ok((AdoptedContent::Link { target }, uid, gid));
     }
-    let read = || {
-        let mut source = File::open(from)?;
-        let mut bytes = Vec::new();
-        source.read_to_end(&mut bytes)?;
-        Ok::<_, io::Error>((fstat(&source)?, attributes(&source)?, bytes))
-    };
-    let (meta, xattrs, bytes) = read().map_err(file("cannot read", from))?;
+    let (source, bytes) = folder.read(name, LARGEST)?.ok_or_else(|| not_kept("it is not a regular file"))?;
+    let known = || Ok::<_, io::Error>((fstat(&source)?, attributes(&source)?));
+    let (meta, xattrs) = known().map_err(file("cannot read", &from))?;
     let content = AdoptedContent::File { sha256: Sha256::of(&bytes), mode: meta.st_mode & 0o7777, xattrs };
-    write(to, &bytes, &content, (meta.st_uid, meta.st_gid))?;
-    Ok(content)
+    let copy = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    fill(copy.map_err(file("cannot write", to))?, &bytes, &content, (meta.st_uid, meta.st_gid))
+        .map_err(file("cannot write", to))?;
+    Ok((content, meta.st_uid, meta.st_gid))
 }
 
-/// Puts the copy where the file was, in one step.
-pub fn restore(copy: &Path, to: &Path, adopted: &AdoptedFile) -> Result<()> {
-    let temporary = beside(to);
-    files::remove(&temporary)?;
-    if let Some(parent) = to.parent() {
-        files::make_directories(parent)?;
-    }
+/// Puts the copy in the place of what has this name, in one step.
+pub fn restore(copy: &Path, folder: &Folder, name: &str, adopted: &AdoptedFile) -> Result<()> {
+    let temporary = format!("{name}.new-{}", std::process::id());
+    let owner = (adopted.uid, adopted.gid);
     match &adopted.content {
         AdoptedContent::Link { target } => {
-            let made =
-                symlink(target, &temporary).and_then(|()| lchown(&temporary, Some(adopted.uid), Some(adopted.gid)));
-            made.map_err(file("cannot link", &temporary))?;
+            folder.point(&temporary, Path::new(target))?;
+            folder.give_link(&temporary, owner)?;
         }
         content @ AdoptedContent::File { .. } => {
             let bytes = fs::read(copy).map_err(file("cannot read", copy))?;
-            write(&temporary, &bytes, content, (adopted.uid, adopted.gid))?;
+            let out = folder.new_file(&temporary, 0o600)?;
+            fill(out, &bytes, content, owner).map_err(file("cannot write", &folder.path().join(name)))?;
         }
     }
-    fs::rename(&temporary, to).map_err(file("cannot write", to))?;
-    let parent = to.parent().unwrap_or(Path::new("/"));
-    File::open(parent).and_then(|parent| parent.sync_all()).map_err(file("cannot write", parent))
+    folder.rename(&temporary, name)?;
+    folder.sync()
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    path.with_file_name(name)
-}
-
-fn write(to: &Path, bytes: &[u8], content: &AdoptedContent, (uid, gid): (u32, u32)) -> Result<()> {
+/// Fills a new file that only root may read, and gives it its owner and mode.
+fn fill(mut out: File, bytes: &[u8], content: &AdoptedContent, owner: (u32, u32)) -> io::Result<()> {
     let AdoptedContent::File { mode, xattrs, .. } = content else { return Ok(()) };
-    let make = || {
-        // Nobody reads it before it has its owner and mode.
-        let mut out = fs::OpenOptions::new();
-        std::os::unix::fs::OpenOptionsExt::mode(&mut out, 0o600);
-        let mut out = out.write(true).create_new(true).open(to)?;
-        io::Write::write_all(&mut out, bytes)?;
-        chown(to, Some(uid), Some(gid))?;
-        out.set_permissions(Permissions::from_mode(*mode))?;
-        for (name, value) in xattrs {
-            let value = unhex(value)
-                .ok_or_else(|| io::Error::other(format!("the value noted of {name} is not hexadecimal")))?;
-            fsetxattr(&out, name, &value, XattrFlags::empty())?;
-        }
-        out.sync_all()
-    };
-    make().map_err(file("cannot write", to))
+    io::Write::write_all(&mut out, bytes)?;
+    give(&out, *mode, Some(owner))?;
+    for (name, value) in xattrs {
+        let value =
+            unhex(value).ok_or_else(|| io::Error::other(format!("the value noted of {name} is not hexadecimal")))?;
+        fsetxattr(&out, name, &value, XattrFlags::empty())?;
+    }
+    out.sync_all()
 }
 
 /// Whether it is (still) what was noted; owner and mode apart.
-pub fn is_same(at: &Path, content: &AdoptedContent) -> bool {
+pub fn is_same(folder: &Folder, name: &str, content: &AdoptedContent) -> bool {
     match content {
-        AdoptedContent::Link { target } => fs::read_link(at).is_ok_and(|to| to == Path::new(target)),
+        AdoptedContent::Link { target } => folder.target(name).is_some_and(|to| to == Path::new(target)),
         AdoptedContent::File { sha256, .. } => {
-            !at.is_symlink() && fs::read(at).is_ok_and(|bytes| Sha256::of(&bytes) == *sha256)
+            let read = folder.read(name, LARGEST);
+            read.is_ok_and(|found| found.is_some_and(|(_, bytes)| Sha256::of(&bytes) == *sha256))
         }
     }
 }
@@ -129,6 +115,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn adopted(content: AdoptedContent) -> AdoptedFile {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        AdoptedFile { path: "/etc/x".to_owned(), content, uid, gid, operator: String::new(), since: 0 }
+    }
+
     #[test]
     fn attributes_travel_where_the_file_system_has_them() {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -143,9 +134,12 @@ mod tests {
             Err(Errno::NOTSUP) => return,
             other => other.unwrap(),
         }
-        let content = take(&from, &to).unwrap();
+        let all = Folder::trusted(folder.path()).unwrap();
+        let (content, ..) = take(&all, "from", &to).unwrap();
         assert_eq!(attributes(&File::open(&to).unwrap()).unwrap(), [("user.cairn".to_owned(), "00ff".to_owned())]);
-        assert!(is_same(&to, &content));
+        assert!(is_same(&all, "to", &content));
+        restore(&to, &all, "back", &adopted(content)).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("back")).unwrap(), "x");
         assert_eq!((unhex("00ff"), unhex("0"), unhex("zz")), (Some(vec![0, 255]), None, None));
     }
 }

@@ -9,7 +9,6 @@ pub mod units;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use cairn_protocol::{AdoptRequest, Adopted, AdoptedContent, AdoptedFile};
@@ -17,6 +16,7 @@ use cairn_protocol::{AdoptRequest, Adopted, AdoptedContent, AdoptedFile};
 use crate::activation::record;
 use crate::error::{Fault, Result, file};
 use crate::files;
+use crate::folder::Folder;
 use crate::paths::Paths;
 
 /// Adopts what is named, and gives all that is adopted.
@@ -85,21 +85,37 @@ fn checked(paths: &Paths, path: &str) -> Result<String> {
     Ok(Path::new(path).components().collect::<PathBuf>().display().to_string())
 }
 
+/// The folder below `/etc` that a file lies in, and its name there; `None` if there is no such folder.
+fn place<'a>(paths: &Paths, path: &'a str) -> Result<Option<(Folder, &'a str)>> {
+    let below = path.trim_start_matches("/etc").trim_start_matches('/');
+    let (parent, name) = below.rsplit_once('/').unwrap_or(("", below));
+    Ok(Folder::open(&paths.at("/etc"), Path::new(parent))?.map(|folder| (folder, name)))
+}
+
+/// The copy of a file, among our own records.
+fn copy_place<'a>(paths: &Paths, path: &'a str) -> Result<Option<(Folder, &'a str)>> {
+    let below = path.trim_start_matches('/');
+    let (parent, name) = below.rsplit_once('/').unwrap_or(("", below));
+    Ok(Folder::open(&paths.adopted(), Path::new(parent))?.map(|folder| (folder, name)))
+}
+
 /// Whether a generation has put it there.
 fn is_ours(at: &Path) -> bool {
     fs::read_link(at).is_ok_and(|to| to.starts_with("/nix") || to.starts_with("/run/cairn"))
 }
 
 fn take(paths: &Paths, path: &str, operator: &str) -> Result<AdoptedFile> {
-    let at = paths.at(path);
     let copy = copy_of(paths, path);
     files::make_directories(copy.parent().unwrap_or(&copy))?;
-    let meta = fs::symlink_metadata(&at).map_err(file("cannot read", &at))?;
+    let (folder, name) = place(paths, path)?.ok_or_else(|| {
+        Fault::new(format!("{path} cannot be adopted: its folder has gone")).advice("look for it, and adopt it again")
+    })?;
+    let (content, uid, gid) = copy::take(&folder, name, &copy)?;
     Ok(AdoptedFile {
         path: path.to_owned(),
-        content: copy::take(&at, &copy)?,
-        uid: meta.uid(),
-        gid: meta.gid(),
+        content,
+        uid,
+        gid,
         operator: operator.to_owned(),
         since: record::seconds(),
     })
@@ -122,7 +138,7 @@ pub fn outlook(paths: &Paths, adopted: &AdoptedFile) -> Return {
     match fs::symlink_metadata(&at) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Return::Restored,
         _ if is_ours(&at) => Return::Restored,
-        _ if copy::is_same(&at, &adopted.content) => Return::InPlace,
+        _ if is_same(place(paths, &adopted.path), &adopted.content) => Return::InPlace,
         _ => Return::Replaced,
     }
 }
@@ -135,12 +151,21 @@ pub fn give_back(paths: &Paths, path: &str) -> Result<Option<Return>> {
     let outlook = outlook(paths, &known[at]);
     if outlook == Return::Restored {
         let copy = copy_of(paths, path);
-        if !copy::is_same(&copy, &known[at].content) {
+        if !is_whole(paths, &known[at]) {
             return Err(Fault::new(format!("the copy of {path} is damaged: {}", copy.display()))
                 .advice("put the file back by hand, from a backup of the host")
                 .into());
         }
-        copy::restore(&copy, &paths.at(path), &known[at])?;
+        let at_etc = place(paths, path)?;
+        let (folder, name) = match at_etc {
+            Some(found) => found,
+            None => {
+                // The folder went with what a generation had in it.
+                files::make_directories(paths.at(path).parent().unwrap_or(Path::new("/etc")))?;
+                place(paths, path)?.ok_or_else(|| Fault::new(format!("the folder of {path} cannot be made")))?
+            }
+        };
+        copy::restore(&copy, &folder, name, &known[at])?;
     }
     if outlook != Return::Replaced {
         known.remove(at);
@@ -152,7 +177,11 @@ pub fn give_back(paths: &Paths, path: &str) -> Result<Option<Return>> {
 
 /// Whether the copy is whole.
 pub fn is_whole(paths: &Paths, adopted: &AdoptedFile) -> bool {
-    copy::is_same(&copy_of(paths, &adopted.path), &adopted.content)
+    is_same(copy_place(paths, &adopted.path), &adopted.content)
+}
+
+fn is_same(place: Result<Option<(Folder, &str)>>, content: &AdoptedContent) -> bool {
+    matches!(place, Ok(Some((folder, name))) if copy::is_same(&folder, name, content))
 }
 
 /// For people: what it is.
@@ -239,6 +268,37 @@ mod tests {
         fs::remove_file(&at).unwrap();
         assert!(give_back(&paths, "/etc/app/conf").unwrap_err().to_string().contains("damaged"));
         assert!(!at.exists());
+    }
+
+    /// `/etc/app` belongs to an application's user, which may put links anywhere in it.
+    #[test]
+    fn a_link_in_place_of_a_folder_or_file_leads_nowhere() {
+        let (root, paths) = host();
+        let secret = root.path().join("secret");
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("conf"), "root's own").unwrap();
+        symlink(&secret, paths.at("/etc/app/sub")).unwrap();
+        let error = adopt(&paths, &request("/etc/app/sub/conf")).unwrap_err();
+        assert!(error.to_string().contains("a link"), "{error}");
+        assert!(files(&paths).unwrap().is_empty());
+
+        fs::remove_file(paths.at("/etc/app/sub")).unwrap();
+        fs::create_dir(paths.at("/etc/app/sub")).unwrap();
+        fs::write(paths.at("/etc/app/sub/conf"), "theirs").unwrap();
+        adopt(&paths, &request("/etc/app/sub/conf")).unwrap();
+        // A generation has replaced it; then its folder becomes a link, or its temporary name does.
+        fs::remove_dir_all(paths.at("/etc/app/sub")).unwrap();
+        symlink(&secret, paths.at("/etc/app/sub")).unwrap();
+        fs::remove_file(secret.join("conf")).unwrap();
+        give_back(&paths, "/etc/app/sub/conf").unwrap_err();
+        assert!(!secret.join("conf").exists());
+        fs::remove_file(paths.at("/etc/app/sub")).unwrap();
+        fs::create_dir(paths.at("/etc/app/sub")).unwrap();
+        let planted = paths.at(&format!("/etc/app/sub/conf.new-{}", std::process::id()));
+        symlink(secret.join("conf"), planted).unwrap();
+        assert_eq!(give_back(&paths, "/etc/app/sub/conf").unwrap(), Some(Return::Restored));
+        assert_eq!(fs::read_to_string(paths.at("/etc/app/sub/conf")).unwrap(), "theirs");
+        assert!(!secret.join("conf").exists());
     }
 
     #[test]

@@ -7,10 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-
 use super::Endpoint;
+use crate::folder;
 
 /// No single question may take longer.
 pub(super) const QUESTION: Duration = Duration::from_secs(5);
@@ -59,15 +57,10 @@ pub fn get(endpoint: &Endpoint, path: &str) -> io::Result<Answer> {
 
 /// The standard library's connect would block for as long as the backlog is full.
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    match connect(std::os::fd::AsRawFd::as_raw_fd(&fd), &UnixAddr::new(path)?) {
-        Err(Errno::EAGAIN) => {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "the listen backlog is full"));
-        }
-        other => other?,
-    }
-    let stream = UnixStream::from(fd);
+    let stream = folder::connect_to(path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "the listen backlog is full"),
+        _ => error,
+    })?;
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(QUESTION))?;
     Ok(stream)

@@ -1,5 +1,7 @@
 //! On folders that stand for a host.
 #![allow(clippy::unwrap_used)]
+use std::fs;
+
 use serde_json::json;
 
 use super::*;
@@ -111,17 +113,17 @@ fn an_end_is_a_name_that_nginx_can_read_and_what_is_over_goes() {
     assert_eq!((told[0].on, told[0].until), (true, Some(far)));
 
     // Another end, none, and one again.
-    show(&folder, "maintenance", Some(far + 1)).unwrap();
+    show(&Folder::trusted(&folder).unwrap(), "maintenance", Some(far + 1)).unwrap();
     assert_eq!(names(), ["maintenance", "maintenance until Fri, 01 Jan 2100 00:00:01 GMT"]);
-    show(&folder, "maintenance", None).unwrap();
+    show(&Folder::trusted(&folder).unwrap(), "maintenance", None).unwrap();
     assert_eq!((names(), files::target(&flag)), (vec!["maintenance".to_owned()], None));
-    show(&folder, "maintenance", Some(far)).unwrap();
+    show(&Folder::trusted(&folder).unwrap(), "maintenance", Some(far)).unwrap();
     assert_eq!(names(), ["maintenance", name]);
 
     // Over: by the timer, and for an instance that is to start.
     for end in [|paths: &Paths, _: &Manifest| expire(paths), |paths: &Paths, own: &Manifest| resume(paths, own)] {
         mark_with(Some(1));
-        show(&folder, "maintenance", Some(1)).unwrap();
+        show(&Folder::trusted(&folder).unwrap(), "maintenance", Some(1)).unwrap();
         end(&paths, &own).unwrap();
         assert_eq!(names(), [""; 0]);
         assert!(!mark_path(&paths, &proxy).exists());
@@ -167,4 +169,42 @@ fn a_service_that_would_not_notice_is_refused() {
         assert!(error.to_string().contains(said), "{error}");
         assert!(error.advice().is_some_and(|advice| advice.contains("proxy")), "{error:?}");
     }
+}
+
+/// What a service may plant in its folder: the agent follows no link, waits at no FIFO, and the
+/// sign is there afterwards all the same.
+#[test]
+fn what_a_service_plants_in_place_of_a_sign_is_replaced_and_never_followed() {
+    let root = tempfile::tempdir().unwrap();
+    let own = manifest("one");
+    let paths = commit(root.path(), &own, 1);
+    let proxy = ServiceName::parse("proxy").unwrap();
+    let folder = paths.instance_dir(&proxy, &own.services[&proxy].instance);
+    fs::create_dir_all(&folder).unwrap();
+    let (missing, victim) = (root.path().join("nologin"), root.path().join("victim"));
+    fs::write(&victim, "root's own").unwrap();
+    let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+    let fifo = |name: &str| nix::unistd::mkfifo(&folder.join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let deep = |name: &str| fs::create_dir_all(folder.join(name).join("a/b")).unwrap();
+    let plants: [&dyn Fn(&str); 4] = [&|n| link(&missing, n), &|n| link(&victim, n), &fifo, &deep];
+    for plant in plants {
+        plant("maintenance.checks");
+        let_checks_through(&paths, &own, true).unwrap();
+        assert!(folder.join("maintenance.checks").symlink_metadata().unwrap().is_file());
+        let_checks_through(&paths, &own, false).unwrap();
+        assert!(!folder.join("maintenance.checks").exists());
+        for until in [None, Some(4_102_444_800)] {
+            plant("maintenance");
+            let temporary = format!(".maintenance.new-{}", std::process::id());
+            Folder::trusted(&folder).unwrap().remove(&temporary).unwrap();
+            plant(&temporary);
+            show(&Folder::trusted(&folder).unwrap(), "maintenance", until).unwrap();
+            // A link that the service made counts as shown: it says so of itself alone.
+            assert!(folder.join("maintenance").symlink_metadata().is_ok());
+            lift(&paths, &proxy, "maintenance").unwrap();
+            assert!(folder.join("maintenance").symlink_metadata().is_err());
+        }
+    }
+    assert!(!missing.exists());
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "root's own");
 }

@@ -7,13 +7,14 @@ pub mod users;
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cairn_closure::{InstanceId, Manifest, ServiceName, User};
 
 use crate::error::{Result, file};
 use crate::files;
+use crate::folder::Folder;
 use crate::paths::Paths;
 
 /// Makes an instance's directory, where only the service and its group come in.
@@ -21,9 +22,21 @@ pub fn make_directory(paths: &Paths, service: &ServiceName, instance: &InstanceI
     // Anybody may pass through these two and follow `current`; the instance's directory decides.
     directory(&paths.run_dir(), 0o755)?;
     directory(&paths.service_dir(service), 0o755)?;
-    let own = paths.instance_dir(service, instance);
-    directory(&own, 0o750)?;
-    chown(&own, Some(user.uid), Some(user.gid)).map_err(file("cannot give away", &own))
+    let (own, _) = Folder::trusted(&paths.service_dir(service))?.make(instance.as_str())?;
+    own.give(0o750, Some((user.uid, user.gid)))
+}
+
+/// The folder of an instance, which the service owns; `None` if there is none.
+pub fn instance_folder(paths: &Paths, service: &ServiceName, instance: &InstanceId) -> Result<Option<Folder>> {
+    Folder::open(&paths.run_dir(), &Path::new(service.as_str()).join(instance.as_str()))
+}
+
+/// The folders of all instances of a service that there are.
+pub fn instance_folders(paths: &Paths, service: &ServiceName) -> Result<Vec<Folder>> {
+    let names = entries(&paths.service_dir(service))?.into_iter().map(|(_, name)| name);
+    let instances = names.filter_map(|name| InstanceId::parse(&name).ok());
+    // One may go meanwhile.
+    instances.filter_map(|instance| instance_folder(paths, service, &instance).transpose()).collect()
 }
 
 pub(crate) fn directory(path: &Path, mode: u32) -> Result<()> {
@@ -44,10 +57,10 @@ pub fn sweep_directories(paths: &Paths, keep: Option<&Manifest>) -> Result<()> {
             continue;
         };
         let kept = keep.and_then(|manifest| manifest.services.get(&service));
-        for (path, name) in entries(&path)? {
+        for (_, name) in entries(&path)? {
             let stray = kept.is_none_or(|kept| kept.instance.as_str() != name);
             if InstanceId::parse(&name).is_ok() && stray {
-                fs::remove_dir_all(&path).map_err(file("cannot remove", &path))?;
+                Folder::trusted(&paths.service_dir(&service))?.remove(&name)?;
             }
         }
         slots::sweep(paths, &service, keep)?;

@@ -5,7 +5,7 @@
 //! live instance tells which one is to be used: in slot `b` there is a file `current/b`. So a rename of
 //! `current` also moves what is kept, and whatever was kept to the old instance is not used again.
 
-use std::fs::OpenOptions;
+use std::io;
 use std::path::Path;
 
 use cairn_closure::{InstanceId, Manifest, ServiceName, layout};
@@ -40,12 +40,17 @@ fn held(paths: &Paths, service: &ServiceName, instance: &InstanceId) -> Option<&
 
 fn put(paths: &Paths, service: &ServiceName, instance: &InstanceId, slot: &str) -> Result<()> {
     let [_, b] = layout::SLOTS;
-    let mark = paths.instance_dir(service, instance).join(b);
-    files::remove(&mark)?;
-    if slot == b {
-        // The directory is the service's own: what it may have put there is not to be followed.
-        let made = OpenOptions::new().write(true).create_new(true).open(&mark);
-        made.map_err(file("cannot make", &mark))?;
+    match super::instance_folder(paths, service, instance)? {
+        Some(folder) if slot == b => {
+            folder.remove(b)?;
+            folder.create(b, 0o644)?;
+        }
+        Some(folder) => folder.remove(b)?,
+        None if slot == b => {
+            let place = paths.service_dir(service).join(instance.as_str());
+            return Err(file("cannot open the folder", &place)(io::ErrorKind::NotFound.into()));
+        }
+        None => {}
     }
     files::point(&paths.slot_link(service, slot), Path::new(instance.as_str()))
 }

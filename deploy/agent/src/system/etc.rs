@@ -7,9 +7,9 @@
 //! goes.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cairn_closure::layout::{ETC_DIR, KEYS_DIR};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Fault, Result, file};
 use crate::files;
+use crate::folder::{Folder, give};
 use crate::paths::Paths;
 use crate::services::directory;
 
@@ -46,30 +47,46 @@ fn target(path: &EtcPath) -> PathBuf {
     Path::new(ETC_DIR).join("current").join(path.as_str())
 }
 
+/// The folder below `/etc` that a path lies in; `None` if there is none.
+fn folder_of(paths: &Paths, path: &EtcPath) -> Result<Option<Folder>> {
+    let parent = path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+    Folder::open(&paths.at("/etc"), Path::new(parent))
+}
+
+/// The last part of a path.
+fn name_of(path: &EtcPath) -> &str {
+    path.as_str().rsplit('/').next().unwrap_or_default()
+}
+
 fn found(paths: &Paths, path: &EtcPath) -> Result<Found> {
-    let place = paths.etc(path.as_str());
-    let meta = match fs::symlink_metadata(&place) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        other => other.map_err(file("cannot read", &place))?,
-    };
-    Ok(match files::target(&place) {
+    match folder_of(paths, path)? {
+        Some(folder) => found_in(&folder, paths, path),
+        None => Ok(Found::Nothing),
+    }
+}
+
+fn found_in(folder: &Folder, paths: &Paths, path: &EtcPath) -> Result<Found> {
+    let name = name_of(path);
+    Ok(match folder.target(name) {
         Some(led) if led == target(path) => Found::Ours,
         Some(led) if files::target(&paths.adopted_file(path)) == Some(led.clone()) => Found::Adopted,
-        None if meta.is_file() && equal(&place, &paths.adopted_file(path))? => Found::Adopted,
-        _ => Found::Another,
+        Some(_) => Found::Another,
+        None if !folder.has(name)? => Found::Nothing,
+        None if equal(folder, name, &paths.adopted_file(path))? => Found::Adopted,
+        None => Found::Another,
     })
 }
 
-/// Whether two files are the same to whoever reads them.
-fn equal(one: &Path, other: &Path) -> Result<bool> {
-    let Ok(kept) = fs::symlink_metadata(other) else { return Ok(false) };
-    let here = fs::symlink_metadata(one).map_err(file("cannot read", one))?;
-    let known = |meta: &fs::Metadata| (meta.is_file(), meta.len(), meta.mode() & 0o7777, meta.uid(), meta.gid());
-    if known(&kept) != known(&here) {
+/// Whether the file of this name is the same as our copy to whoever reads them.
+fn equal(folder: &Folder, name: &str, copy: &Path) -> Result<bool> {
+    let Ok(kept) = fs::symlink_metadata(copy) else { return Ok(false) };
+    if !kept.is_file() {
         return Ok(false);
     }
-    let read = |path: &Path| fs::read(path).map_err(file("cannot read", path));
-    Ok(read(one)? == read(other)?)
+    let Some((here, bytes)) = folder.read(name, kept.len())? else { return Ok(false) };
+    let here = here.metadata().map_err(file("cannot read", &folder.path().join(name)))?;
+    let known = |meta: &fs::Metadata| (meta.len(), meta.mode() & 0o7777, meta.uid(), meta.gid());
+    Ok(known(&kept) == known(&here) && fs::read(copy).map_err(file("cannot read", copy))? == bytes)
 }
 
 /// Refuses what is in the way. Changes nothing.
@@ -120,7 +137,10 @@ pub fn place(paths: &Paths, closure: Option<&StorePath>, system: &System) -> Res
     let needed: BTreeSet<&str> = system.etc.keys().flat_map(folders).collect();
     // The innermost first; one that holds something of others stays, and is theirs.
     for folder in record.folders.iter().rev().filter(|folder| !needed.contains(folder.as_str())) {
-        let _ = fs::remove_dir(paths.etc(folder));
+        let (parent, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+        if let Ok(Some(parent)) = Folder::open(&paths.at("/etc"), Path::new(parent)) {
+            parent.remove_if_empty(name);
+        }
     }
     match holds_files(system) {
         true => files::point(&current, Path::new(system.files_id().as_str()))?,
@@ -156,56 +176,52 @@ fn holds_files(system: &System) -> bool {
 }
 
 fn give_up(paths: &Paths, path: &EtcPath) -> Result<()> {
-    if found(paths, path)? != Found::Ours {
+    let Some(folder) = folder_of(paths, path)? else { return Ok(()) };
+    if found_in(&folder, paths, path)? != Found::Ours {
         return Ok(());
     }
-    let place = paths.etc(path.as_str());
-    let kept = paths.adopted_file(path);
+    let (name, kept) = (name_of(path), paths.adopted_file(path));
     match (files::target(&kept), kept.exists()) {
-        (Some(led), _) => files::point(&place, &led),
-        (None, true) => copy_as_it_is(&kept, &place),
-        (None, false) => files::remove(&place),
+        (Some(led), _) => folder.point(name, &led),
+        (None, true) => copy_as_it_is(&kept, &folder, name),
+        (None, false) => folder.remove(name),
     }
 }
 
 /// With mode and owner, in one step.
-fn copy_as_it_is(from: &Path, to: &Path) -> Result<()> {
-    let mut temporary = to.as_os_str().to_owned();
-    temporary.push(".cairn-new");
-    let temporary = PathBuf::from(temporary);
-    files::remove(&temporary)?;
-    let copy = || {
+fn copy_as_it_is(from: &Path, folder: &Folder, name: &str) -> Result<()> {
+    let temporary = format!("{name}.cairn-new");
+    let mut out = folder.new_file(&temporary, 0o600)?;
+    let mut copy = || {
         let meta = fs::metadata(from)?;
-        let mut bytes = Vec::new();
-        File::open(from)?.read_to_end(&mut bytes)?;
-        let mut out = File::create_new(&temporary)?;
-        out.set_permissions(Permissions::from_mode(0o600))?;
-        out.write_all(&bytes)?;
-        chown(&temporary, Some(meta.uid()), Some(meta.gid()))?;
-        out.set_permissions(Permissions::from_mode(meta.mode() & 0o7777))?;
-        out.sync_all()?;
-        fs::rename(&temporary, to)
+        out.write_all(&fs::read(from)?)?;
+        give(&out, meta.mode() & 0o7777, Some((meta.uid(), meta.gid())))?;
+        out.sync_all()
     };
-    copy().map_err(file("cannot give back", to))
+    copy().map_err(file("cannot give back", &folder.path().join(name)))?;
+    folder.rename(&temporary, name)
 }
 
 fn take(paths: &Paths, path: &EtcPath) -> Result<()> {
-    let place = paths.etc(path.as_str());
-    for folder in folders(path) {
-        directory_if_missing(&paths.etc(folder))?;
+    let mut folder = Folder::trusted(&paths.at("/etc"))?;
+    for part in path.as_str().split('/').rev().skip(1).collect::<Vec<_>>().into_iter().rev() {
+        let (inner, made) = folder.make(part)?;
+        if made {
+            inner.give(0o755, None)?;
+        }
+        folder = inner;
     }
-    match found(paths, path)? {
+    let name = name_of(path);
+    match found_in(&folder, paths, path)? {
         Found::Ours => Ok(()),
-        Found::Nothing => symlink(target(path), &place).map_err(file("cannot link", &place)),
-        Found::Adopted => files::point(&place, &target(path)),
-        Found::Another => Err(Fault::new(format!("{} is in the way: it is not Cairn's", place.display()))
-            .advice("move it away, and switch again")
-            .into()),
+        Found::Nothing => folder.link_new(name, &target(path)),
+        Found::Adopted => folder.point(name, &target(path)),
+        Found::Another => {
+            Err(Fault::new(format!("{} is in the way: it is not Cairn's", folder.path().join(name).display()))
+                .advice("move it away, and switch again")
+                .into())
+        }
     }
-}
-
-fn directory_if_missing(path: &Path) -> Result<()> {
-    if path.is_dir() { Ok(()) } else { directory(path, 0o755) }
 }
 
 /// The files of one closure, below `/run/cairn/etc`, each with its mode; whole or not there.
@@ -290,6 +306,8 @@ pub fn drift(paths: &Paths, system: &System) -> Vec<Drift> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use cairn_closure::{EtcFile, HostUnit};
 
