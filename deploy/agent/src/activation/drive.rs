@@ -1,5 +1,7 @@
 //! Drives an activation through its phases: record, do, decide, until it has ended.
 
+use std::time::Duration;
+
 use cairn_protocol::{ActivationEvent, Outcome, Problem, Step};
 
 use super::course;
@@ -7,10 +9,17 @@ use super::host::Host;
 use super::machine::{self, Phase};
 use super::plan::Plan;
 use super::record::{Journal, Record};
+use super::watchdog::Watchdog;
 use super::{reserve, root_name};
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::{files, generations};
+
+/// What ends the process when a phase takes too long, and when that is.
+pub struct Watch<'a> {
+    pub watchdog: &'a Watchdog,
+    pub limit: &'a dyn Fn(Phase) -> Duration,
+}
 
 /// The activation on its way.
 pub struct Drive<'a, H> {
@@ -20,6 +29,8 @@ pub struct Drive<'a, H> {
     pub host: &'a mut H,
     /// Asks the profile for the current generation's number.
     pub generation: &'a dyn Fn() -> Option<u64>,
+    /// `None` for a host that cannot hang.
+    pub watch: Option<Watch<'a>>,
 }
 
 impl<H: Host> Drive<'_, H> {
@@ -32,7 +43,10 @@ impl<H: Host> Drive<'_, H> {
             if !matches!(phase, Phase::Queued | Phase::Recheck) {
                 journal.note(ActivationEvent::Step { step: phase.step() });
             }
-            let outcome = match course::perform(phase, self.plan, self.host) {
+            let watched = self.watch.as_ref().map(|watch| watch.watchdog.watch((watch.limit)(phase), &self.record));
+            let performed = course::perform(phase, self.plan, self.host);
+            drop(watched);
+            let outcome = match performed {
                 Ok(()) => machine::Outcome::Done,
                 Err(error) => {
                     let problem = error.into_problem(phase.step());

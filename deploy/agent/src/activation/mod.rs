@@ -21,6 +21,7 @@ pub mod drive;
 pub mod effects;
 pub mod follow;
 pub mod host;
+mod limits;
 mod lock;
 pub mod machine;
 pub mod plan;
@@ -28,15 +29,17 @@ pub(crate) mod preflight;
 pub mod record;
 mod reserve;
 mod resume;
+mod watchdog;
 
 #[cfg(test)]
 mod model;
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_closure::layout::{AGENT_PROGRAM, PROFILE_NAME};
-use cairn_closure::{Change, Manifest};
+use cairn_closure::{Change, Manifest, UnitName};
 use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Changes, Goal, Outcome};
 use cairn_store::Store;
@@ -44,13 +47,14 @@ use cairn_store::Store;
 pub use self::lock::{GLANCE, Holder, Lock};
 pub use resume::settle_after_boot;
 
-use self::drive::Drive;
+use self::drive::{Drive, Watch};
 use self::effects::RealHost;
 use self::follow::Follower;
 use self::machine::Phase;
 use self::plan::Plan;
 use self::record::{Before, Journal, Record};
 use self::resume::{resume, settle_earlier};
+use self::watchdog::Watchdog;
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
 use crate::{boot, collect, files, manifests, systemd, traces};
@@ -274,11 +278,24 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
     };
     let mut host =
         RealHost { store, paths, record: record.clone(), journal: Journal::of(paths, &id), owners: plan.owners() };
+    let watchdog = Watchdog::start(paths, watchdog::end_process);
+    let confirm_within = Duration::from_secs(record.request.confirm_within.into());
+    let closures = [Some(record.request.closure.clone()), record.before.as_ref().map(|before| before.closure.clone())];
+    let timeouts = |unit: &UnitName| {
+        let texts =
+            closures.iter().flatten().map(|closure| paths.store_path(closure).join("units").join(unit.as_str()));
+        let text = texts.filter_map(|path| fs::read_to_string(path).ok()).next();
+        limits::Timeouts::of_unit(text.as_deref().unwrap_or_default())
+    };
     Drive {
         paths,
         record,
         plan: &plan,
         host: &mut host,
+        watch: Some(Watch {
+            watchdog: &watchdog,
+            limit: &|phase| limits::limit(phase, &plan, confirm_within, &timeouts),
+        }),
         generation: &|| {
             let profile = store.profile(PROFILE_NAME).ok()?;
             profile.current().ok()?.map(|g| g.number)

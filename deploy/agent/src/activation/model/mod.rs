@@ -76,7 +76,8 @@ fn activate(world: &mut World, paths: &Paths, number: u32, closure: usize, goal:
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let current = world.current_generation;
             let mut host = ModelHost { record: record.clone(), world };
-            let drive = Drive { paths, record: record.clone(), plan: &plan, host: &mut host, generation: &|| current };
+            let record = record.clone();
+            let drive = Drive { paths, record, plan: &plan, host: &mut host, generation: &|| current, watch: None };
             drive.to_the_end().unwrap();
         }));
         if let Err(payload) = attempt
