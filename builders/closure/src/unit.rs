@@ -126,10 +126,11 @@ fn process(
         directive(out, "RootDirectoryStartOnly", "yes");
     }
     if spec.listen.as_ref().is_some_and(|listen| listen.unix) {
-        // A killed server leaves its socket file behind, and nginx then refuses to bind. The
+        // A killed server leaves its socket file behind, and nginx then refuses to bind. What has the
+        // name may be a folder that the service has made; rm follows no link. The
         // host's own rm, outside of the sandbox: the root file system need not have one.
         let stale = format!("{RUN_DIR}/{name}/{instance}/{}", socket_name(replica));
-        directive(out, "ExecStartPre", &format!("+/bin/rm -f {stale}"));
+        directive(out, "ExecStartPre", &format!("+/bin/rm -rf -- {stale}"));
     }
     // `check` has seen that there is a program; it is written bare, since systemd does not
     // expand variables in it.

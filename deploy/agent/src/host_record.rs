@@ -11,6 +11,7 @@ use crate::activation::record;
 use crate::error::Result;
 use crate::files;
 use crate::paths::Paths;
+use crate::private;
 
 /// Folders that we may make, the inner ones first. One that was there before stays.
 pub const FOLDERS: [&str; 7] = [
@@ -45,7 +46,7 @@ pub fn load(paths: &Paths) -> Result<Option<HostRecord>> {
 }
 
 pub fn save(paths: &Paths, record: &HostRecord) -> Result<()> {
-    files::make_directories(&paths.state_dir())?;
+    private::make_state_dir(paths)?;
     files::replace_json(&paths.host_record(), record)
 }
 
@@ -63,6 +64,11 @@ pub fn before(paths: &Paths) -> HostRecord {
     let holds = || fs::read_dir(paths.at("/nix/store")).is_ok_and(|mut entries| entries.next().is_some());
     let nix = other_nix(paths).or_else(|| holds().then(|| "/nix/store is not empty".to_owned()));
     HostRecord { found, nix, since: record::seconds(), operator: None }
+}
+
+/// Whether the store is ours, and no other Nix works on it.
+pub fn is_ours_alone(paths: &Paths) -> Result<bool> {
+    Ok(load(paths)?.is_some_and(|record| record.nix.is_none()) && other_nix(paths).is_none())
 }
 
 /// What shows that a Nix of somebody else uses `/nix`.

@@ -35,6 +35,7 @@ pub mod maintenance;
 pub mod manifests;
 pub mod paths;
 pub mod ports;
+pub mod private;
 pub mod process;
 pub mod pull;
 pub mod reading;

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
 use cairn_agent::paths::Paths;
-use cairn_agent::{activation, boot, enter, generator, maintenance, pull, serve, shutdown, system};
+use cairn_agent::{activation, boot, enter, generator, maintenance, private, pull, serve, shutdown, system};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -62,6 +62,9 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 
 fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("?")).collect();
+    if let ["activate" | "revert" | "pull" | "boot", ..] = words.as_slice() {
+        private::correct(&Paths::host()).map_err(advised)?;
+    }
     match words.as_slice() {
         ["serve", options @ ..] => serve_with(options),
         ["activate", id] => activation::run(&parse(id)?).map_err(failed),

@@ -25,7 +25,7 @@ use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
     activation, adopted, arrive, collect, examine, generations, history, host_record, install, logs, maintenance,
-    reading, receive, restart, secrets, status, uninstall, unlock,
+    private, reading, receive, restart, secrets, status, uninstall, unlock,
 };
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
@@ -45,6 +45,7 @@ pub enum ServeError {
 /// Serves the host below `root` on standard input and output until the client is done. One that
 /// `arrived` over the connection takes its place in the store, if there is one.
 pub fn serve(root: &Path, arrived: bool) -> Result<(), ServeError> {
+    private::correct(&Paths::new(root))?;
     let patience = Cell::new(None);
     let stdin = io::stdin();
     let from = BufReader::with_capacity(64 << 10, Patient { from: stdin.as_fd(), patience: &patience });

@@ -4,7 +4,7 @@
 //! process of its own, which takes the lock over a moment after the one that prepared it let go;
 //! in between [`super::start`] sees by the record that the place is taken.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::thread;
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::record::seconds;
 use crate::error::{AgentError, Result, file};
-use crate::files;
 use crate::paths::Paths;
+use crate::private;
 
 /// Patience for those who only look, and share the lock for an instant.
 pub const GLANCE: Duration = Duration::from_millis(50);
@@ -96,18 +96,9 @@ impl Lock {
     }
 
     fn take_file(paths: &Paths, path: &Path, holder: &Holder, patience: Duration) -> Result<Self> {
-        files::make_directories(&paths.state_dir())?;
+        private::make_state_dir(paths)?;
         let deadline = Instant::now() + patience;
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(file("cannot open", path))
-        };
-        let mut wanted = open()?;
+        let mut wanted = private::open_lock(path)?;
         let mut locked = loop {
             match Flock::lock(wanted, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => break locked,

@@ -11,6 +11,7 @@ use crate::activation::record::{self, Record};
 use crate::error::Result;
 use crate::files;
 use crate::paths::Paths;
+use crate::private;
 
 /// So often an activation may come to no end by itself (a host that was switched off meanwhile)
 /// before its closure is taken for the cause.
@@ -70,7 +71,7 @@ impl State {
     }
 
     pub fn save(&self, paths: &Paths) -> Result<()> {
-        files::make_directories(&paths.state_dir())?;
+        private::make_state_dir(paths)?;
         files::replace_json(&paths.pull_state(), self)
     }
 

@@ -22,6 +22,7 @@ use crate::error::{Fault, Result, file};
 use crate::files;
 use crate::folder::{Folder, give};
 use crate::paths::Paths;
+use crate::private;
 use crate::services::directory;
 
 /// What may be ours, written before anything is done.
@@ -167,7 +168,7 @@ pub fn files(paths: &Paths) -> Result<Vec<String>> {
 }
 
 fn save(paths: &Paths, record: &Record) -> Result<()> {
-    files::make_directories(&paths.state_dir())?;
+    private::make_state_dir(paths)?;
     files::replace_json(&paths.etc_record(), record)
 }
 

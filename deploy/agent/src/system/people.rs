@@ -20,6 +20,7 @@ use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
 use crate::error::{Fault, Result, file};
 use crate::files;
 use crate::paths::Paths;
+use crate::private;
 use crate::process;
 
 /// Users that may be ours, and their ids; written before one is made.
@@ -52,7 +53,7 @@ fn save(paths: &Paths, record: &Record) -> Result<()> {
     if record.is_empty() {
         return files::remove(&paths.people_record());
     }
-    files::make_directories(&paths.state_dir())?;
+    private::make_state_dir(paths)?;
     files::replace_json(&paths.people_record(), record)
 }
 
