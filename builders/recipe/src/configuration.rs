@@ -17,6 +17,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::error::{DefinitionError, nearest};
+use crate::files::ProjectFiles;
 use crate::parse;
 
 /// Everything that an image's folder says about its configuration.
@@ -47,9 +48,9 @@ const RESERVED: [&str; 5] = ["host", "service", "replicas", "names", "upstreams"
 
 impl Configuration {
     /// Reads what is there; nothing of it need be.
-    pub fn read(folder: &Path) -> Result<Self, DefinitionError> {
+    pub fn read(files: &ProjectFiles, folder: &Path) -> Result<Self, DefinitionError> {
         let schema_file = folder.join("config.toml");
-        let schema = match text(&schema_file)? {
+        let schema = match files.read_if_there(&schema_file)? {
             Some(text) => Some(
                 Schema::parse(&schema_file, &text)
                     .map_err(|faults| DefinitionError::Configuration(Box::new(faults)))?,
@@ -57,7 +58,7 @@ impl Configuration {
             None => None,
         };
         let file = folder.join("settings.toml");
-        let settings: Table = match text(&file)? {
+        let settings: Table = match files.read_if_there(&file)? {
             Some(text) => parse::toml(&file, &text)?,
             None => Table::new(),
         };
@@ -69,7 +70,7 @@ impl Configuration {
                 help: Some("choose another name".to_owned()),
             });
         }
-        Ok(Self { schema, settings, file, templates: templates(&folder.join("templates"))? })
+        Ok(Self { schema, settings, file, templates: templates(files, &folder.join("templates"))? })
     }
 
     pub fn has_files(&self) -> bool {
@@ -151,7 +152,7 @@ fn lay_over(below: &mut Table, over: &Table, at: &str, file: &Path) -> Result<()
     Ok(())
 }
 
-fn templates(folder: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, DefinitionError> {
+fn templates(files: &ProjectFiles, folder: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, DefinitionError> {
     let fail = |source| DefinitionError::Read { file: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -173,19 +174,10 @@ fn templates(folder: &Path) -> Result<BTreeMap<String, (PathBuf, String)>, Defin
                 help: Some("use letters, digits, `.`, `_` and `-`".to_owned()),
             });
         }
-        let template =
-            fs::read_to_string(&path).map_err(|source| DefinitionError::Read { file: path.clone(), source })?;
+        let template = files.read(&path)?;
         found.insert(name.to_owned(), (path, template));
     }
     Ok(found)
-}
-
-fn text(file: &Path) -> Result<Option<String>, DefinitionError> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DefinitionError::Read { file: file.to_owned(), source }),
-    }
 }
 
 #[cfg(test)]
@@ -208,7 +200,7 @@ mod tests {
         fs::create_dir(dir.path().join("templates")).unwrap();
         fs::write(dir.path().join("settings.toml"), settings).unwrap();
         fs::write(dir.path().join("templates/x.conf.j2"), template).unwrap();
-        let configuration = Configuration::read(dir.path()).unwrap();
+        let configuration = Configuration::read(&ProjectFiles::new(dir.path(), &[]), dir.path()).unwrap();
         (dir, configuration)
     }
 
@@ -242,9 +234,14 @@ mod tests {
     #[test]
     fn an_image_without_any_of_it_has_no_files() {
         let dir = tempfile::tempdir().unwrap();
-        let none = Configuration::read(dir.path()).unwrap();
+        let none = Configuration::read(&ProjectFiles::new(dir.path(), &[]), dir.path()).unwrap();
         assert!(!none.has_files() && none.schema.is_none());
         fs::write(dir.path().join("settings.toml"), "host = 1\n").unwrap();
-        assert!(Configuration::read(dir.path()).unwrap_err().to_string().contains("another value of this name"));
+        assert!(
+            Configuration::read(&ProjectFiles::new(dir.path(), &[]), dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another value of this name")
+        );
     }
 }

@@ -19,6 +19,7 @@
 pub mod configuration;
 pub mod duration;
 mod error;
+pub mod files;
 pub mod graph;
 pub mod host;
 pub mod image;
@@ -37,6 +38,7 @@ pub mod system;
 
 pub use configuration::Configuration;
 pub use error::{DefinitionError, nearest};
+pub use files::ProjectFiles;
 pub use graph::{Graph, Node, NodeId, Work};
 pub use image::ImageDefinition;
 pub use lock::Lock;

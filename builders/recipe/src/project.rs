@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::configuration::Configuration;
 use crate::error::{DefinitionError, nearest};
+use crate::files::{FilesSection, ProjectFiles};
 use crate::host::HostDefinition;
 use crate::image::ImageDefinition;
 use crate::lock::{Lock, lock_file};
@@ -22,6 +23,8 @@ pub const PROJECT_FILE: &str = "deploy.toml";
 pub struct Project {
     pub root: PathBuf,
     pub config: ProjectConfig,
+    /// Reads what definitions name.
+    pub files: ProjectFiles,
 }
 
 /// The content of `deploy.toml`; every key is optional.
@@ -33,6 +36,8 @@ pub struct ProjectConfig {
     /// `[[notify]]`
     #[serde(default)]
     pub notify: Vec<Notify>,
+    #[serde(default)]
+    pub files: FilesSection,
 }
 
 /// `[mirrors]`: where to download from, as base URLs. What is absent comes from the environment or
@@ -53,6 +58,8 @@ pub struct Image {
     pub name: String,
     pub file: PathBuf,
     pub definition: ImageDefinition,
+    /// Reads what the definition names.
+    pub files: ProjectFiles,
 }
 
 impl Image {
@@ -116,8 +123,9 @@ impl Project {
         if !file.is_file() {
             return Err(DefinitionError::NoProject { from: root.to_owned() });
         }
-        let config = parse::toml(&file, &read(&file)?)?;
-        Ok(Self { root: root.to_owned(), config })
+        let config: ProjectConfig = parse::toml(&file, &ProjectFiles::new(root, &[]).read(&file)?)?;
+        let files = ProjectFiles::new(root, &config.files.outside);
+        Ok(Self { root: root.to_owned(), config, files })
     }
 
     /// Names of all images, sorted.
@@ -178,8 +186,8 @@ impl Project {
     pub fn image(&self, name: &str) -> Result<Image, DefinitionError> {
         let file = self.root.join("images").join(name).join("image.toml");
         self.known("image", name, "images", self.image_names()?)?;
-        let definition = ImageDefinition::parse(&file, &read(&file)?)?;
-        Ok(Image { name: name.to_owned(), file, definition })
+        let definition = ImageDefinition::parse(&file, &self.files.read(&file)?)?;
+        Ok(Image { name: name.to_owned(), file, definition, files: self.files.clone() })
     }
 
     pub fn host(&self, name: &str) -> Result<Host, DefinitionError> {
@@ -191,7 +199,7 @@ impl Project {
             file: self.root.join("hosts").join(format!("{name}.toml")),
             fleet: None,
         });
-        let sources = Sources::read(&file, folder.as_deref())?;
+        let sources = Sources::read(&self.files, &file, folder.as_deref())?;
         let definition = HostDefinition::of(&sources)?;
         for image in definition.config.keys() {
             self.known("image", image, "images", self.image_names()?)?;
@@ -206,7 +214,8 @@ impl Project {
         }
         let others = || {
             let of_fleet = |other: &HostFile| folder.is_some() && other.fleet == folder && other.file != file;
-            let read = |other: HostFile| HostDefinition::of(&Sources::read(&other.file, folder.as_deref())?);
+            let read =
+                |other: HostFile| HostDefinition::of(&Sources::read(&self.files, &other.file, folder.as_deref())?);
             self.host_files()?.into_iter().filter(of_fleet).map(read).collect()
         };
         names::check(&definition, &sources, others)?;
@@ -216,7 +225,7 @@ impl Project {
 
     /// What a host may set of an image.
     pub fn configuration(&self, image: &Image) -> Result<Configuration, DefinitionError> {
-        Configuration::read(image.folder())
+        Configuration::read(&self.files, image.folder())
     }
 
     /// The lock of an image, checked against its definition. An image that locks nothing (only
@@ -226,7 +235,7 @@ impl Project {
         if !file.exists() {
             return Err(DefinitionError::NoLock { image: image.name.clone(), file });
         }
-        let lock = Lock::parse(&file, &read(&file)?)?;
+        let lock = Lock::parse(&file, &self.files.read(&file)?)?;
         lock.check(&image.name, &file, &image.definition)?;
         Ok(lock)
     }
@@ -264,10 +273,6 @@ impl Project {
         };
         Err(DefinitionError::Unknown { kind, name: name.to_owned(), dir: self.root.join(folder), help })
     }
-}
-
-fn read(file: &Path) -> Result<String, DefinitionError> {
-    fs::read_to_string(file).map_err(|source| DefinitionError::Read { file: file.to_owned(), source })
 }
 
 #[cfg(test)]

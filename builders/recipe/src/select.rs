@@ -33,7 +33,7 @@ impl Project {
         for host in self.host_files()? {
             let fleet = host.fleet.as_ref().and_then(|folder| Some(folder.file_name()?.to_str()?.to_owned()));
             let tags = match tagged {
-                true => Sources::read(&host.file, host.fleet.as_deref())?.parse::<Tags>()?.tags,
+                true => Sources::read(&self.files, &host.file, host.fleet.as_deref())?.parse::<Tags>()?.tags,
                 false => Vec::new(),
             };
             candidates.push(Candidate { name: host.name, fleet, tags });

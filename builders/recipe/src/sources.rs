@@ -11,8 +11,7 @@
 //! files in their order, then the file that includes them; the fleet's before the host's.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use cairn_config::{Layer, Settings};
 use cairn_formats::report::Position;
@@ -21,6 +20,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::error::DefinitionError;
+use crate::files::{ProjectFiles, plain};
 use crate::parse;
 
 /// The fleet's own file in its folder.
@@ -29,15 +29,19 @@ const INCLUDE: &str = "include";
 /// Files that include each other are found by their number.
 const MOST_FILES: usize = 64;
 
-/// Path and text of each file, the one that counts most last.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sources(Vec<(PathBuf, String)>);
+/// What one host's definition is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Path and text of each file, the one that counts most last.
+    parts: Vec<(PathBuf, String)>,
+    files: ProjectFiles,
+}
 
 impl Sources {
     /// Reads a host's file and all that lie under it. `fleet` is its fleet's folder.
-    pub fn read(file: &Path, fleet: Option<&Path>) -> Result<Self, DefinitionError> {
-        let mut sources = Self::default();
-        if let Some(folder) = fleet.map(|fleet| fleet.join(FLEET_FILE)).filter(|file| file.is_file()) {
+    pub fn read(files: &ProjectFiles, file: &Path, fleet: Option<&Path>) -> Result<Self, DefinitionError> {
+        let mut sources = Self { files: files.clone(), ..Self::default() };
+        if let Some(folder) = fleet.map(|fleet| fleet.join(FLEET_FILE)).filter(|file| file.exists()) {
             sources.add(&folder)?;
         }
         sources.add(file)?;
@@ -46,15 +50,19 @@ impl Sources {
 
     /// One file in memory.
     pub fn of(file: &Path, text: &str) -> Self {
-        Self(vec![(file.to_owned(), text.to_owned())])
+        Self { parts: vec![(file.to_owned(), text.to_owned())], ..Self::default() }
+    }
+
+    /// Reads what the definition names.
+    pub fn files(&self) -> &ProjectFiles {
+        &self.files
     }
 
     fn add(&mut self, file: &Path) -> Result<(), DefinitionError> {
-        if self.0.iter().any(|(known, _)| known == file) {
+        if self.parts.iter().any(|(known, _)| known == file) {
             return Ok(());
         }
-        let text =
-            fs::read_to_string(file).map_err(|source| DefinitionError::Read { file: file.to_owned(), source })?;
+        let text = self.files.read(file)?;
         let table: Table = parse::toml(file, &text)?;
         let refuse = |message: String, help: &str| DefinitionError::Value {
             file: file.to_owned(),
@@ -62,7 +70,7 @@ impl Sources {
             message,
             help: Some(help.to_owned()),
         };
-        if self.0.len() >= MOST_FILES {
+        if self.parts.len() >= MOST_FILES {
             return Err(refuse("more files than a definition can be made of".to_owned(), "do two include each other?"));
         }
         let included = match table.get(INCLUDE) {
@@ -71,27 +79,27 @@ impl Sources {
             Some(_) => return Err(refuse("it is no list".to_owned(), "write it as in [\"../shared/api.toml\"]")),
         };
         // Known from here on, so that a circle ends.
-        let place = self.0.len();
-        self.0.push((file.to_owned(), String::new()));
+        let place = self.parts.len();
+        self.parts.push((file.to_owned(), String::new()));
         for included in included {
             let Some(path) = included.as_str() else {
                 return Err(refuse(format!("{included} is no path"), "write paths relative to this file"));
             };
             let path = plain(&file.parent().unwrap_or(Path::new(".")).join(path));
-            if !path.is_file() {
+            if !path.exists() {
                 let message = format!("there is no file {}", path.display());
                 return Err(refuse(message, "name it relative to this file"));
             }
             self.add(&path)?;
         }
-        let (file, _) = self.0.remove(place);
-        self.0.push((file, text));
+        let (file, _) = self.parts.remove(place);
+        self.parts.push((file, text));
         Ok(())
     }
 
     /// The definition as a whole.
     pub fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, DefinitionError> {
-        if let [(file, text)] = self.0.as_slice() {
+        if let [(file, text)] = self.parts.as_slice() {
             // The parser knows better where a fault is than we do.
             let mut table: Table = parse::toml(file, text)?;
             if table.remove(INCLUDE).is_none() {
@@ -99,7 +107,7 @@ impl Sources {
             }
         }
         let mut merged = Table::new();
-        for (file, text) in &self.0 {
+        for (file, text) in &self.parts {
             lay_over(&mut merged, parse::toml(file, text)?);
         }
         merged.remove(INCLUDE);
@@ -119,7 +127,7 @@ impl Sources {
             let said = |(file, text): &(PathBuf, String)| {
                 Some((file.clone(), Position::of(text, offset(text, &key[..depth])?)))
             };
-            self.0.iter().rev().find_map(said)
+            self.parts.iter().rev().find_map(said)
         });
         found.unwrap_or_else(|| (self.main().to_owned(), Position { line: 1, column: 1 }))
     }
@@ -131,7 +139,7 @@ impl Sources {
 
     /// The host's own file.
     pub fn main(&self) -> &Path {
-        self.0.last().map_or(Path::new(""), |(file, _)| file)
+        self.parts.last().map_or(Path::new(""), |(file, _)| file)
     }
 
     /// What the files say of the environment of a service, and before it of all that run its image.
@@ -149,7 +157,7 @@ impl Sources {
             config: Settings,
         }
         let (mut general, mut own) = (Vec::new(), Vec::new());
-        for (file, text) in &self.0 {
+        for (file, text) in &self.parts {
             let said: Configs = parse::toml(file, text)?;
             general.extend(said.config.get(image).map(|settings| settings.layer(file, text)));
             let config = said.services.get(service).map(|service| &service.config);
@@ -181,21 +189,6 @@ fn offset(text: &str, key: &[&str]) -> Option<usize> {
     Some(at)
 }
 
-/// Without `..`, so that one file has one name.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir if plain.file_name().is_some() => {
-                plain.pop();
-            }
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
 fn lay_over(below: &mut Table, over: Table) {
     for (key, value) in over {
         match (below.get_mut(&key), value) {
@@ -210,6 +203,8 @@ fn lay_over(below: &mut Table, over: Table) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
     use crate::host::HostDefinition;
 
@@ -232,7 +227,8 @@ mod tests {
             "hosts/f/web.toml",
             "[machine]\n[services.api]\nreplicas = 2\n[services.api.config]\nA = 2\n",
         );
-        let sources = Sources::read(&host, Some(&dir.path().join("hosts/f"))).unwrap();
+        let sources =
+            Sources::read(&ProjectFiles::new(dir.path(), &[]), &host, Some(&dir.path().join("hosts/f"))).unwrap();
         let definition: HostDefinition = sources.parse().unwrap();
         assert_eq!((definition.services["api"].image.as_str(), definition.services["api"].replicas), ("api", 2));
         assert_eq!(sources.layers("api", "api").unwrap().len(), 2);
@@ -244,19 +240,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "shared/api.toml", &SHARED.replace("replicas = 3", "replicsa = 3"));
         let host = write(dir.path(), "hosts/x.toml", "include = [\"../shared/api.toml\"]\n[machine]\n");
-        let error = Sources::read(&host, None).unwrap().parse::<HostDefinition>().unwrap_err().to_string();
+        let error = Sources::read(&ProjectFiles::new(dir.path(), &[]), &host, None)
+            .unwrap()
+            .parse::<HostDefinition>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("shared/api.toml:3:") && error.contains("did you mean `replicas`?"), "{error}");
 
         write(dir.path(), "shared/api.toml", &SHARED.replace("replicas = 3", "replicas = \"three\""));
-        let error = Sources::read(&host, None).unwrap().parse::<HostDefinition>().unwrap_err().to_string();
+        let error = Sources::read(&ProjectFiles::new(dir.path(), &[]), &host, None)
+            .unwrap()
+            .parse::<HostDefinition>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("shared/api.toml:3:") && error.contains("services.api.replicas"), "{error}");
 
         write(dir.path(), "shared/api.toml", &format!("{SHARED}names = [\n  \"a.example\",\n  \"B.example\"]\n"));
-        let error = Sources::read(&host, None).unwrap().parse::<HostDefinition>().unwrap_err().to_string();
+        let error = Sources::read(&ProjectFiles::new(dir.path(), &[]), &host, None)
+            .unwrap()
+            .parse::<HostDefinition>()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("shared/api.toml:7:3: services.api.names[1]: the DNS name"), "{error}");
 
         let host = write(dir.path(), "hosts/y.toml", "include = [\"../shared/none.toml\"]\n[machine]\n");
-        let error = Sources::read(&host, None).unwrap_err().to_string();
+        let error = Sources::read(&ProjectFiles::new(dir.path(), &[]), &host, None).unwrap_err().to_string();
         assert!(error.contains("there is no file") && error.contains("none.toml"), "{error}");
     }
 
@@ -265,7 +273,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "hosts/a.toml", "include = [\"b.toml\"]\n[machine]\n");
         let b = write(dir.path(), "hosts/b.toml", "include = [\"a.toml\"]\ndescription = \"b\"\n");
-        let definition: HostDefinition = Sources::read(&b, None).unwrap().parse().unwrap();
+        let definition: HostDefinition =
+            Sources::read(&ProjectFiles::new(dir.path(), &[]), &b, None).unwrap().parse().unwrap();
         assert_eq!(definition.description, "b");
     }
 }

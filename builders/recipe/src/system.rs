@@ -4,7 +4,6 @@
 //! them, as `include` has it.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use cairn_closure::{Account, EtcSpec, HostUnit, Mount, SystemSpec, UnitSpec};
@@ -154,7 +153,7 @@ fn read(host: &str, sources: &Sources, key: &[&str; 2], given: &Given) -> Result
     let fault = |message: String, help: &str| Err(sources.fault(key, message, Some(help.to_owned())));
     let file = |word: &str, name: &str| {
         let file = sources.folder_of(&[key[0], key[1], word]).join(name);
-        let text = fs::read_to_string(&file);
+        let text = sources.files().text(&file);
         text.map(|text| (file.clone(), text)).map_err(|e| {
             let message = format!("cannot read {}: {e}", file.display());
             let help = "name a text file relative to this one".to_owned();
@@ -195,7 +194,10 @@ fn render(file: &Path, template: &str, host: &str, settings: &Table) -> Result<S
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
+    use crate::files::ProjectFiles;
 
     fn planned(files: &[(&str, &str)], text: &str) -> Result<SystemSpec, DefinitionError> {
         let dir = tempfile::tempdir().unwrap();
@@ -204,7 +206,7 @@ mod tests {
         }
         let file = dir.path().join("x.toml");
         fs::write(&file, format!("[machine]\n{text}")).unwrap();
-        let sources = Sources::read(&file, None)?;
+        let sources = Sources::read(&ProjectFiles::new(dir.path(), &[]), &file, None)?;
         plan("x", &HostDefinition::of(&sources)?, &sources)
     }
 

@@ -1,6 +1,7 @@
 //! One image: trees of packages, wheels and files; layers over them; the image over those.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use cairn_formats::Platform;
 
@@ -94,7 +95,7 @@ impl Trees {
         layers.entry((2, "generated")).or_default().push(generated);
         for entry in &definition.files {
             let name = format!("{}-{}", image.name, entry.target.trim_matches('/').replace('/', "-"));
-            let source = graph.add(&format!("{name}-source"), image.folder().join(&entry.source));
+            let source = graph.add(&format!("{name}-source"), source(image, &entry.source)?);
             let mut inputs = BTreeMap::from([("source".to_owned(), vec![source])]);
             let compiler = python.as_ref().filter(|_| entry.compile);
             if let Some(python) = compiler {
@@ -108,6 +109,16 @@ impl Trees {
             layers.entry((3, "files")).or_default().push(graph.run(&name, step, inputs));
         }
         Ok(Self { by_layer: layers.into_iter().map(|((_, name), trees)| (name.to_owned(), trees)).collect() })
+    }
+}
+
+/// Where the files lie that an image takes from the project.
+fn source(image: &Image, named: &Path) -> Result<PathBuf, DefinitionError> {
+    let path = image.folder().join(named);
+    match image.files.locate(&path) {
+        // What adds it to the store names the step that needs it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(path),
+        other => other.map_err(|source| DefinitionError::Read { file: path, source }),
     }
 }
 

@@ -1,0 +1,191 @@
+//! Files of the project, read beneath its top folder.
+//!
+//! Whoever can change the project (a pull request can) decides what definitions name. So a name that
+//! leads out, be it absolute, by `..` or by a link, is refused: else `source = "/proc/self/environ"`
+//! would put the operator's credentials into the store, and into the output of a plan. Folders outside
+//! that a project does share are named in `deploy.toml`, and each one that was used is reported.
+//!
+//! ```toml
+//! [files]
+//! outside = ["../shared"]    # relative to deploy.toml
+//! ```
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use crate::error::DefinitionError;
+
+/// Definitions, templates and what they name are texts.
+const LARGEST_TEXT: u64 = 16 << 20;
+
+/// `[files]` of `deploy.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesSection {
+    /// Folders outside of the project that definitions may read, relative to `deploy.toml`.
+    #[serde(default)]
+    pub outside: Vec<PathBuf>,
+}
+
+/// Reads what definitions name.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectFiles(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Absolute, without `..`.
+    top: PathBuf,
+    outside: Vec<PathBuf>,
+    used: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl ProjectFiles {
+    pub fn new(top: &Path, outside: &[PathBuf]) -> Self {
+        let top = absolute(top);
+        let outside = outside.iter().map(|folder| plain(&top.join(folder))).collect();
+        Self(Arc::new(Inner { top, outside, used: Mutex::default() }))
+    }
+
+    /// The folders outside of the project that something was read from.
+    pub fn used_outside(&self) -> Vec<PathBuf> {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    pub fn read(&self, file: &Path) -> Result<String, DefinitionError> {
+        self.text(file).map_err(|source| DefinitionError::Read { file: file.to_owned(), source })
+    }
+
+    /// `None` if there is no such file.
+    pub fn read_if_there(&self, file: &Path) -> Result<Option<String>, DefinitionError> {
+        match self.text(file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DefinitionError::Read { file: file.to_owned(), source }),
+        }
+    }
+
+    /// As [`ProjectFiles::read`], for callers that know better what to say of the error.
+    pub fn text(&self, file: &Path) -> io::Result<String> {
+        let bytes = self.within(file, |top, below| cairn_beneath::read(top, below, LARGEST_TEXT))?;
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not a text in UTF-8"))
+    }
+
+    /// The path of a file or folder, free of links, to be read by something else.
+    pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+        self.within(path, cairn_beneath::locate)
+    }
+
+    pub fn is_file(&self, path: &Path) -> bool {
+        self.locate(path).is_ok_and(|path| path.is_file())
+    }
+
+    /// Does it beneath the folder that the path lies in: the project's, or one that is allowed.
+    fn within<T>(&self, path: &Path, open: impl Fn(&Path, &Path) -> io::Result<T>) -> io::Result<T> {
+        let Inner { top, outside, used } = &*self.0;
+        let path = absolute(path);
+        let allowed = |path: &Path| outside.iter().find(|folder| path.starts_with(folder));
+        let note = |folder: &PathBuf| used.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
+        if let Ok(below) = path.strip_prefix(top) {
+            return match open(top, below) {
+                // A link may lead to where definitions may read.
+                Err(error) if cairn_beneath::leads_out(&error) => {
+                    let real = path.canonicalize().unwrap_or_default();
+                    let allowed = allowed(&real).ok_or_else(|| self.leads_out())?;
+                    note(allowed);
+                    open(allowed, real.strip_prefix(allowed).unwrap_or(&real))
+                }
+                other => other,
+            };
+        }
+        let allowed = allowed(&path).ok_or_else(|| self.leads_out())?;
+        note(allowed);
+        let opened = open(allowed, path.strip_prefix(allowed).unwrap_or(&path));
+        opened.map_err(|error| if cairn_beneath::leads_out(&error) { self.leads_out() } else { error })
+    }
+
+    fn leads_out(&self) -> io::Error {
+        io::Error::other(format!(
+            "it leads out of the project {}\n  help: put it into the project, or name its folder in deploy.toml: `[files] outside = [\"FOLDER\"]`",
+            self.0.top.display()
+        ))
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    // Without a current folder nothing relative can be opened either.
+    plain(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// Without `..`, so that one file has one name.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A project with every way out, a secret beside it, and a folder that it shares with others.
+    fn project() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let top = root.path().canonicalize().unwrap().join("project");
+        for folder in ["project/hosts", "shared", "private"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        fs::write(top.join("hosts/motd"), "inside").unwrap();
+        fs::write(root.path().join("shared/motd"), "shared").unwrap();
+        fs::write(root.path().join("private/key"), "secret").unwrap();
+        symlink("../../private/key", top.join("hosts/leak")).unwrap();
+        symlink("../private", top.join("folder")).unwrap();
+        symlink("hosts", top.join("inner")).unwrap();
+        symlink("../shared", top.join("common")).unwrap();
+        symlink("../private/key", root.path().join("shared/leak")).unwrap();
+        (root, top)
+    }
+
+    #[test]
+    fn nothing_outside_is_read_unless_it_is_named() {
+        let (root, top) = project();
+        let private = root.path().canonicalize().unwrap().join("private/key");
+        for outside in [&[][..], &[PathBuf::from("../shared")]] {
+            let files = ProjectFiles::new(&top, outside);
+            for inside in ["hosts/motd", "inner/motd", "hosts/../hosts/motd", "inner/../hosts/motd"] {
+                assert_eq!(files.read(&top.join(inside)).unwrap(), "inside", "{inside}");
+            }
+            assert_eq!(files.locate(&top.join("inner")).unwrap(), top.join("hosts"));
+            for out in ["hosts/leak", "folder/key", "../private/key", "/proc/self/environ", "../shared/leak"] {
+                let error = files.read(&top.join(out)).unwrap_err().to_string();
+                assert!(
+                    error.contains("leads out of the project") && error.contains("[files] outside"),
+                    "{out}: {error}"
+                );
+                assert!(files.locate(&top.join(out)).is_err(), "{out}");
+            }
+            assert!(files.read(&private).is_err());
+            assert!(files.read_if_there(&top.join("none")).unwrap().is_none());
+            assert!(files.read_if_there(&top.join("hosts/leak")).is_err());
+            let shared = ["../shared/motd", "common/motd"].map(|path| files.read(&top.join(path)).ok());
+            let expected = (!outside.is_empty()).then(|| "shared".to_owned());
+            assert_eq!(shared, [expected.clone(), expected]);
+            assert_eq!(files.used_outside().len(), outside.len());
+        }
+    }
+}
