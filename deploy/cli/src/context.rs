@@ -1,6 +1,6 @@
 //! What most commands need, made when first asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +33,8 @@ pub struct Context {
     read: Mutex<BTreeMap<String, Material>>,
     /// Agents that were built: many hosts need the same.
     agents: Mutex<BTreeMap<Platform, StorePath>>,
+    /// Folders outside of the project that were reported as read.
+    outside: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Context {
@@ -43,6 +45,7 @@ impl Context {
             store_root: global.store.clone(),
             read: Mutex::default(),
             agents: Mutex::default(),
+            outside: Mutex::default(),
         })
     }
 
@@ -80,6 +83,7 @@ impl Context {
         jobs: usize,
         work: impl FnOnce(&Realiser) -> Result<T>,
     ) -> Result<T> {
+        self.note_outside(project);
         let fetcher = self.fetcher(store)?;
         let mirrors = self.mirrors(project);
         let wheel = |package: &str, source: &Source| -> Result<Vec<String>, FetchError> {
@@ -87,6 +91,18 @@ impl Context {
         };
         let locate = Mirrored { mirrors: &mirrors, wheel: &wheel };
         work(&Realiser { store, fetcher: &fetcher, locate: &locate, builder: programs::builder()?, jobs })
+    }
+
+    /// Reports each folder outside of the project that definitions have read files from, once.
+    fn note_outside(&self, project: &Project) {
+        let mut noted = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        for folder in project.files.used_outside() {
+            if noted.insert(folder.clone()) {
+                let why = "as `[files] outside` in deploy.toml allows";
+                self.display
+                    .note(&format!("definitions read files of {}, outside of the project, {why}", folder.display()));
+            }
+        }
     }
 
     /// The hosts that names of hosts and fleets, tags and patterns stand for.
