@@ -7,9 +7,11 @@ use anyhow::Result;
 use crate::process::cargo;
 use crate::{setup, target};
 
+/// 64-bit Intel and AMD.
+pub const INTEL: &str = "x86_64-unknown-linux-musl";
+
 /// The target for this processor.
-pub const TARGET: &str =
-    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-musl" } else { "x86_64-unknown-linux-musl" };
+pub const TARGET: &str = if cfg!(target_arch = "aarch64") { ARM } else { INTEL };
 
 /// The other processor, which agent and builder must link for as well.
 pub const ARM: &str = "aarch64-unknown-linux-musl";

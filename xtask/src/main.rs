@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod dependencies;
 mod nix;
 mod process;
 mod setup;
@@ -21,6 +22,8 @@ Usage: cargo xtask TASK
   test [FILTER]    format, lints, unit and end-to-end tests, other platforms
   demo             build, start the local machine, switch it, show the address
   build            the three programs, static, for this processor
+  audit            licences, bans and sources of all crates, by deny.toml
+  notices          write the licence texts that the programs carry
   nix-build IMAGE  build an image with Nix and compare its digest with ours
   nix-env          print what to eval, for `nix build --impure .#IMAGE` by hand
   bench [ROW…]     measure, and print a table with a peer beside us
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         ["test", filter @ ..] => test::all(filter),
         ["demo"] => demo::run(),
         ["build"] => setup::compilers().and_then(|()| build::programs().map(|_| ())),
+        ["audit"] => dependencies::audit(),
+        ["notices"] => dependencies::notices(),
         ["nix-build", image] => nix::build(image),
         ["nix-env"] => nix::env(),
         ["bench", only @ ..] => bench::run(only),

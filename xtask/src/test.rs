@@ -3,13 +3,14 @@
 use anyhow::{Result, bail};
 
 use crate::process::{cargo, is_installed, program};
-use crate::{build, nix, setup, target};
+use crate::{build, dependencies, nix, setup, target};
 
 /// All tests, or the Rust tests whose names match `filter`.
 pub fn all(filter: &[&str]) -> Result<()> {
     setup::all()?;
     if filter.is_empty() {
         cargo().args(["fmt", "--all", "--check"]).run()?;
+        dependencies::audit()?;
         cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
     }
     let programs = build::programs()?;

@@ -6,9 +6,10 @@
 //! * `cairn-builder run < request.json`: runs one step; exit 0 and the output is there, or exit 1
 //!   and one JSON line on standard error says why not. Where the caller can give no standard
 //!   input, the variable `requestPath` names the file: so Nix passes it (`passAsFile`).
+//! * `cairn-builder notices`: the licences of what this program is made of.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write as _};
 use std::process::ExitCode;
 
 use cairn_builder::Error;
@@ -26,11 +27,18 @@ fn main() -> ExitCode {
         ["enter-image"] => cairn_sandbox::image::enter(),
         ["start-in-image"] => cairn_sandbox::image::start(),
         ["run"] => run(),
+        ["notices"] => notices(),
         _ => {
             eprintln!("usage: cairn-builder run < request.json\n       cairn-builder enter < sandbox.json");
             ExitCode::from(2)
         }
     }
+}
+
+/// Written by `cargo xtask notices`. Compiled in, so that a copy of the program alone has it.
+fn notices() -> ExitCode {
+    let written = std::io::stdout().write_all(include_bytes!("../THIRD-PARTY-NOTICES"));
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run() -> ExitCode {

@@ -172,3 +172,10 @@ fn the_program_answers_with_a_status_and_one_line() {
     }
     assert_eq!(call(&[], "").0, 2);
 }
+
+#[test]
+fn the_builder_prints_the_licences_of_what_it_is_made_of() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cairn-builder")).arg("notices").env_clear().output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), include_str!("../THIRD-PARTY-NOTICES"));
+}

@@ -1,6 +1,5 @@
 //! What a specification must satisfy before it is rendered.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use cairn_formats::report::nearest;
@@ -34,17 +33,22 @@ impl HostSpec {
         self.check_users()
     }
 
-    /// A user id is what keeps services from each other's state and sockets.
+    /// User and group ids are what keeps services from each other's state and sockets. A service that
+    /// declares another as its upstream, or that reads its state, joins that one's group anyway, so
+    /// their images may have the same group.
     fn check_users(&self) -> Result<(), ClosureError> {
-        let mut users: BTreeMap<u32, (&ServiceName, &str)> = BTreeMap::new();
-        for (name, service) in &self.services {
-            let (first, image) = *users.entry(service.user.uid).or_insert((name, &service.image));
-            if image != service.image {
-                return Err(ClosureError::SameUser {
-                    first: first.to_string(),
-                    second: name.to_string(),
-                    uid: service.user.uid,
-                });
+        for (position, (name, service)) in self.services.iter().enumerate() {
+            for (earlier, other) in self.services.iter().take(position) {
+                if other.image == service.image {
+                    continue;
+                }
+                let (first, second) = (earlier.to_string(), name.to_string());
+                if other.user.uid == service.user.uid {
+                    return Err(ClosureError::SameUser { first, second, uid: service.user.uid });
+                }
+                if other.user.gid == service.user.gid && !other.joins(name) && !service.joins(earlier) {
+                    return Err(ClosureError::SameGroup { first, second, gid: service.user.gid });
+                }
             }
         }
         Ok(())
@@ -91,6 +95,11 @@ impl ServiceSpec {
     pub(crate) fn starts_after(&self) -> impl Iterator<Item = &ServiceName> {
         let listed_twice = |other: &&ServiceName| !self.after.contains(other);
         self.after.iter().chain(self.upstreams.iter().filter(listed_twice))
+    }
+
+    /// Whether the unit has the other service's group among its own.
+    fn joins(&self, other: &ServiceName) -> bool {
+        self.upstreams.contains(other) || self.reads.iter().any(|read| read.service == *other)
     }
 
     fn check(&self, name: &ServiceName) -> Result<(), ClosureError> {
@@ -186,13 +195,12 @@ impl ServiceSpec {
     }
 
     fn check_numbers(&self, name: &ServiceName) -> Result<(), ClosureError> {
-        let id_range = 1..=u32::MAX - 2;
         let limits = &self.limits;
         let zero = [limits.memory == Some(0), limits.cpu == Some(0), limits.tasks == Some(0)];
         let numbers = [
             ("replicas", u64::from(self.replicas), (1..=100).contains(&self.replicas), "it is 1 to 100"),
-            ("user.uid", u64::from(self.user.uid), id_range.contains(&self.user.uid), "services do not run as root"),
-            ("user.gid", u64::from(self.user.gid), id_range.contains(&self.user.gid), "services do not run as root"),
+            ("user.uid", u64::from(self.user.uid), is_free_id(self.user.uid), FREE_IDS),
+            ("user.gid", u64::from(self.user.gid), is_free_id(self.user.gid), FREE_IDS),
             ("limits", 0, !zero.contains(&true), "a limit is more than nothing"),
             ("drain", self.drain.0, self.drain.0 <= 3_600_000, "it is at most an hour"),
             ("timeout", self.timeout.0, (1..=86_400_000).contains(&self.timeout.0), "it is at most a day"),
@@ -204,6 +212,15 @@ impl ServiceSpec {
         }
         Ok(())
     }
+}
+
+const FREE_IDS: &str = "services do not run as root or with an id that the host's distribution gives out \
+                        (below 1000, 60000 to 65535); give the image's user one above 10000";
+
+/// What Debian's policy (9.2.2) and systemd leave to the administrator: below 1000 are root and the
+/// users of packages, from 60000 on `DynamicUser=`, `nobody` and numbers that mean "none".
+fn is_free_id(id: u32) -> bool {
+    (1000..60_000).contains(&id) || (65_536..=u32::MAX - 2).contains(&id)
 }
 
 fn is_plain_path(text: &str) -> bool {

@@ -27,6 +27,10 @@ pub enum ClosureError {
         "the services \"{first}\" and \"{second}\" run different images as user {uid}, and would reach each other's files; give one image's user another id"
     )]
     SameUser { first: String, second: String, uid: u32 },
+    #[error(
+        "the services \"{first}\" and \"{second}\" run different images with the group {gid}, and would reach each other's files and sockets; give one image's user another group id, or declare the access (`reads`, `shares` or `upstreams`)"
+    )]
+    SameGroup { first: String, second: String, gid: u32 },
     #[error("service \"{service}\" reads the state \"{state}\" of \"{owner}\", which has no such folder")]
     UnknownState { service: String, owner: String, state: String },
     #[error(

@@ -232,6 +232,11 @@ fn what_cannot_be_is_refused_with_the_value_and_the_rule() {
         ("/api/working_directory", json!("app"), "absolute path"),
         ("/api/replicas", json!(0), "1 to 100"),
         ("/api/user", json!({"name": "root", "uid": 0, "gid": 0}), "root"),
+        ("/api/user", json!({"name": "app", "uid": 999, "gid": 10001}), "user.uid \"999\""),
+        ("/api/user", json!({"name": "app", "uid": 10001, "gid": 33}), "user.gid \"33\""),
+        ("/api/user", json!({"name": "app", "uid": 61184, "gid": 10001}), "one above 10000"),
+        ("/api/user", json!({"name": "nobody", "uid": 65534, "gid": 10001}), "user.uid \"65534\""),
+        ("/api/user", json!({"name": "app", "uid": 10002, "gid": 10001}), "different images as user 10002"),
         ("/api/limits/memory", json!(0), "more than nothing"),
         ("/api/network", json!(["example.com"]), "\"example.com\""),
         ("/api/network", json!(["10.0.0.0/33"]), "10.0.0.0/33"),
@@ -281,4 +286,29 @@ fn files_are_written_once() {
     let unit = std::fs::read_to_string(out.join("units/cairn.target")).unwrap();
     assert_eq!(unit, text(&closure, "units/cairn.target"));
     assert!(write(&closure, &out).unwrap_err().to_string().contains("out"));
+}
+
+/// The group of another image is reach into its files and sockets: only as declared.
+#[test]
+fn images_share_a_group_only_where_one_service_is_declared_to_join_the_other() {
+    let other = json!({
+        "rootfs": "/nix/store/3mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cache", "image": "cache", "command": ["/bin/cache"],
+        "user": {"name": "cache", "uid": 10004, "gid": 10001}, "state": {"data": "/var/lib/cache"}
+    });
+    let refused = refusal(&json!({"api": api(), "cache": other}));
+    assert!(refused.contains("\"api\" and \"cache\" run different images with the group 10001"), "{refused}");
+
+    let mut upstream = other.clone();
+    upstream["upstreams"] = json!(["api"]);
+    let mut read = api();
+    read["reads"] = json!([{"service": "cache", "state": "data", "path": "/srv/data"}]);
+    let mut same_image = other.clone();
+    same_image["image"] = json!("api");
+    for services in [
+        json!({"api": api(), "cache": upstream}),
+        json!({"api": read, "cache": other}),
+        json!({"api": api(), "cache": same_image}),
+    ] {
+        rendered(&services);
+    }
 }

@@ -15,10 +15,12 @@
 //! | `shutdown` | a unit when the host goes down | lets nobody in any more, before services end |
 //! | `expire` | a timer | ends maintenance whose time is over |
 //! | `host` | an early unit at boot | files, people and settings of the host |
+//! | `notices` | an operator on the host | licences of what this program is made of |
 //!
 //! Arguments are parsed by hand: nobody types them, and the program travels to every new host.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +30,9 @@ use cairn_agent::{activation, boot, enter, generator, maintenance, private, pull
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
+
+/// Written by `cargo xtask notices`. Compiled in: the agent comes to a host, and is published, alone.
+const NOTICES: &str = include_str!("../THIRD-PARTY-NOTICES");
 
 fn main() -> ExitCode {
     // The store and the run directories must be readable to services, whatever umask the login set.
@@ -83,9 +88,10 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
             println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
+        ["notices"] => std::io::stdout().write_all(NOTICES.as_bytes()).map_err(failed),
         _ => Err(Stop::Usage(format!(
             "`{}` is no call of this program: serve | activate ID | revert ID | confirm ID | pull | \
-             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | await SERVICE… | shutdown | expire | version",
+             exec SERVICE REPLICA WORD… | generator NORMAL EARLY LATE | boot | host | await SERVICE… | shutdown | expire | notices | version",
             words.join(" ")
         ))),
     }

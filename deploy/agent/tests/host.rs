@@ -78,3 +78,11 @@ fn a_fleets_lock_falls_with_a_client_that_is_not_heard_of() {
     let lost = first.request(&Request::StillHere, &mut |_| ()).unwrap_err().to_string();
     assert!(lost.contains("not been heard of for 1 s") || lost.contains("broke") || lost.contains("ended"), "{lost}");
 }
+
+/// It comes to a host alone.
+#[test]
+fn the_agent_prints_the_licences_of_what_it_is_made_of() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_cairn-agent")).arg("notices").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), include_str!("../THIRD-PARTY-NOTICES"));
+}

@@ -304,6 +304,8 @@ Works again after it was broken off. Exit code 5 while an activation runs.")]
     #[command(after_help = "Example:
   deploy completions bash > /etc/bash_completion.d/deploy")]
     Completions { shell: clap_complete::Shell },
+    /// Print the licences of what this program is made of
+    Notices,
     /// Write the manual pages
     Man {
         /// Folder to write to [default: print the main page]

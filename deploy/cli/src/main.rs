@@ -41,6 +41,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Completions { shell } => return Ok(commands::shell::completions(*shell)),
         Command::CacheKey(action) => return commands::cache_key::run(&arguments.global, action),
         Command::Man { dir } => return commands::shell::manual(dir.as_deref()),
+        Command::Notices => return commands::notices::run(),
         _ => {}
     }
     let context = Context::new(&arguments.global)?;
@@ -76,6 +77,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Command::Doctor(options) => commands::doctor::run(&context, options),
         Command::Adopt(options) => commands::adopt::run(&context, options),
         Command::Uninstall(options) => commands::uninstall::run(&context, options),
-        Command::CacheKey(_) | Command::Completions { .. } | Command::Man { .. } => Ok(0),
+        Command::CacheKey(_) | Command::Completions { .. } | Command::Man { .. } | Command::Notices => Ok(0),
     }
 }

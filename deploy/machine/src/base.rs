@@ -8,9 +8,10 @@ use cairn_formats::Sha256;
 
 use crate::error::at;
 use crate::event::Event;
-use crate::files::{absent_is_fine, remove_dir_all};
+use crate::files::remove_dir_all;
 use crate::process::{Tool, run};
 use crate::record::StateDir;
+use crate::tree::Tree;
 use crate::{Result, mounts};
 
 /// Part of the key: change it when what we ask of mmdebstrap changes.
@@ -94,10 +95,10 @@ pub(crate) fn ensure(state: &StateDir, spec: &MachineSpec, events: &dyn Fn(Event
 
 /// Takes away what machines must not share: the keys that installing the SSH server made.
 fn neutral(root: &Path) -> Result<()> {
-    let ssh = root.join("etc/ssh");
-    for entry in fs::read_dir(&ssh).map_err(at("list", &ssh))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("ssh_host_") {
-            absent_is_fine(fs::remove_file(entry.path())).map_err(at("remove", &entry.path()))?;
+    let tree = Tree::open(root)?;
+    for name in tree.names("etc/ssh")? {
+        if let Some(name) = name.to_str().filter(|name| name.starts_with("ssh_host_")) {
+            tree.remove(&format!("etc/ssh/{name}"))?;
         }
     }
     Ok(())

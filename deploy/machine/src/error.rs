@@ -50,6 +50,13 @@ pub enum MachineError {
     #[error("{} is still mounted; something on this computer uses it (`fuser -vm {}` shows what)", path.display(), path.display())]
     StillMounted { path: PathBuf },
 
+    #[error(
+        "{} {found}, and a file of a machine is not changed through what the machine may have put there. \
+         Restore it inside the machine, or remove the machine with `deploy machine remove`",
+        path.display()
+    )]
+    Foreign { path: PathBuf, found: &'static str },
+
     #[error("processes of the machine {name} do not end: {pids:?}")]
     Unkillable { name: String, pids: Vec<u32> },
 }

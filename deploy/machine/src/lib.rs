@@ -43,6 +43,7 @@ mod process;
 mod record;
 mod root;
 mod supervisor;
+mod tree;
 
 pub use base::MachineSpec;
 pub use error::{MachineError, Result};

@@ -134,7 +134,7 @@ impl Machines {
     /// Where systemd does not run on this computer, nspawn does not start a machine again that reboots,
     /// but ends (`--keep-unit` makes it leave that to whoever started it), so this does it. A machine
     /// that reboots by its own command there stays off until [`ensure_running`](Self::ensure_running).
-    pub fn reboot(&self, name: &str) -> Result<Machine> {
+    pub fn reboot(&self, name: &str, events: &dyn Fn(Event)) -> Result<Machine> {
         let name = MachineName::parse(name)?;
         let _lock = self.state.lock()?;
         let mut record = self.load(&name)?;
@@ -151,7 +151,7 @@ impl Machines {
         if supervisor.alive() && !same() {
             self.wait(&name, &record, &supervisor)?;
         } else {
-            self.boot_or_clear(&name, &mut record, &|_| {})?;
+            self.boot_or_clear(&name, &mut record, events)?;
         }
         self.describe(&name, &record)
     }
@@ -214,19 +214,21 @@ impl Machines {
             self.state.save(name, record)?;
         }
         events(Event::Booting { name: name.to_string() });
+        events(Event::SharesRoot { name: name.to_string() });
         files.mount(&base)?;
         self.run_mount().hold()?;
         let network = Network::ensure(&self.state)?;
         network.attach(name, record.index)?;
-        self.introduce_all(network)?;
+        self.introduce_all(network, events)?;
         let supervisor = boot::start(name, &network.label(name), &files)?;
         record.supervisor = Some(supervisor.clone());
         self.state.save(name, record)?;
         self.wait(name, record, &supervisor)
     }
 
-    /// Every machine finds the others by their names.
-    fn introduce_all(&self, network: Network) -> Result<()> {
+    /// Every machine finds the others by their names. One that has made its `/etc/hosts` something else
+    /// keeps no other from starting, nor itself.
+    fn introduce_all(&self, network: Network, events: &dyn Fn(Event)) -> Result<()> {
         let records = self.state.records()?;
         let addresses: Vec<_> = records.iter().map(|(name, record)| (network.address(record.index), name)).collect();
         // Those that are not mounted learn it when they are started.
@@ -235,7 +237,9 @@ impl Machines {
             let files = MachineFiles::new(&folder);
             if files.is_there()? {
                 let others: Vec<_> = addresses.iter().filter(|(_, other)| *other != name).copied().collect();
-                files.introduce(name, &others)?;
+                if let Err(error) = files.introduce(name, &others) {
+                    events(Event::NotIntroduced { name: name.to_string(), reason: error.to_string() });
+                }
             }
         }
         Ok(())

@@ -3,17 +3,16 @@
 //! Creating an overlay takes milliseconds; a copy of a base takes seconds. Where the kernel refuses
 //! an overlay, as on top of another one, the base is copied.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::at;
-use crate::files::{absent_is_fine, fresh, remove_dir_all};
+use crate::files::{absent_is_fine, remove_dir_all};
 use crate::mounts::{is_mounted, mount_at, unmount_below};
 use crate::name::MachineName;
 use crate::process::{Tool, run};
+use crate::tree::Tree;
 use crate::{MachineError, Result};
 
 /// Root's keys only. `UseDNS` and `PrintMotd` cost time at each login.
@@ -109,44 +108,28 @@ impl<'a> MachineFiles<'a> {
         unmount_below(&self.root())
     }
 
-    /// Tells the machine the names of the others. The file stays the same one: services that run
-    /// have it mounted.
+    /// Writes the names of the other machines into this one's `/etc/hosts`.
     pub fn introduce(&self, name: &MachineName, others: &[(Ipv4Addr, &MachineName)]) -> Result<()> {
-        let path = self.root().join("etc/hosts");
-        let text = hosts_file(name, others);
-        if fs::read_to_string(&path).is_ok_and(|now| now == text) {
-            return Ok(());
-        }
-        // A link would lead out of the machine's files.
-        let file = OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
-        let write = |mut file: fs::File| {
-            file.write_all(text.as_bytes())?;
-            file.set_len(text.len() as u64)
-        };
-        file.and_then(write).map_err(at("write", &path))
+        Tree::open(&self.root())?.overwrite("etc/hosts", hosts_file(name, others).as_bytes())
     }
 
     fn personalise(&self, name: &MachineName) -> Result<()> {
-        let root = self.root();
+        let tree = Tree::open(&self.root())?;
         let key = |file: &str| {
             let path = self.folder.join(file);
             fs::read(&path).map_err(at("read", &path))
         };
-        let etc = root.join("etc");
-        fresh(&etc.join("hostname"), format!("{name}\n").as_bytes(), 0o644)?;
-        fresh(&etc.join("hosts"), hosts_file(name, &[]).as_bytes(), 0o644)?;
-        fresh(&etc.join("resolv.conf"), RESOLV.as_bytes(), 0o644)?;
-        fresh(&etc.join("machine-id"), &machine_id()?, 0o444)?;
-        fresh(&etc.join("ssh/ssh_host_ed25519_key"), &key("host_ed25519")?, 0o600)?;
-        fresh(&etc.join("ssh/ssh_host_ed25519_key.pub"), &key("host_ed25519.pub")?, 0o644)?;
-        fresh(&etc.join("ssh/sshd_config.d/cairn.conf"), SSHD.as_bytes(), 0o644)?;
-        let ssh = root.join("root/.ssh");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&ssh).map_err(at("create", &ssh))?;
-        fresh(&ssh.join("authorized_keys"), &key("id_ed25519.pub")?, 0o600)?;
+        tree.create("etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
+        tree.create("etc/hosts", hosts_file(name, &[]).as_bytes(), 0o644)?;
+        tree.create("etc/resolv.conf", RESOLV.as_bytes(), 0o644)?;
+        tree.create("etc/machine-id", &machine_id()?, 0o444)?;
+        tree.create("etc/ssh/ssh_host_ed25519_key", &key("host_ed25519")?, 0o600)?;
+        tree.create("etc/ssh/ssh_host_ed25519_key.pub", &key("host_ed25519.pub")?, 0o644)?;
+        tree.create("etc/ssh/sshd_config.d/cairn.conf", SSHD.as_bytes(), 0o644)?;
+        tree.create_dir("root/.ssh", 0o700)?;
+        tree.create("root/.ssh/authorized_keys", &key("id_ed25519.pub")?, 0o600)?;
         for unit in MASKED {
-            let link = etc.join("systemd/system").join(unit);
-            absent_is_fine(fs::remove_file(&link)).map_err(at("remove", &link))?;
-            symlink("/dev/null", &link).map_err(at("write", &link))?;
+            tree.link(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
         }
         Ok(())
     }
@@ -188,7 +171,44 @@ fn copy(base: &Path, root: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    /// A machine's folder with what `personalise` needs of a base.
+    fn machine(dir: &Path) {
+        for folder in ["root/etc/ssh/sshd_config.d", "root/etc/systemd/system", "root/root"] {
+            fs::create_dir_all(dir.join(folder)).unwrap();
+        }
+        for key in ["host_ed25519", "host_ed25519.pub", "id_ed25519.pub"] {
+            fs::write(dir.join(key), key).unwrap();
+        }
+    }
+
+    /// The machine makes its `/etc` a link, then another machine starts: this computer's files stay.
+    #[test]
+    fn a_machine_whose_etc_is_a_link_gets_nothing_written_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, other) = (MachineName::parse("a").unwrap(), MachineName::parse("b").unwrap());
+        machine(dir.path());
+        let files = MachineFiles::new(dir.path());
+        files.personalise(&name).unwrap();
+        files.introduce(&name, &[(Ipv4Addr::new(10, 213, 0, 3), &other)]).unwrap();
+        let hosts = fs::read_to_string(dir.path().join("root/etc/hosts")).unwrap();
+        assert!(hosts.ends_with("\n10.213.0.3 b\n"), "{hosts}");
+
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("hosts"), "of this computer").unwrap();
+        fs::rename(dir.path().join("root/etc"), dir.path().join("root/e")).unwrap();
+        symlink(&outside, dir.path().join("root/etc")).unwrap();
+        for result in [files.introduce(&name, &[]), files.personalise(&name)] {
+            assert!(matches!(result, Err(MachineError::Foreign { .. })), "{result:?}");
+        }
+        assert_eq!(fs::read_to_string(outside.join("hosts")).unwrap(), "of this computer");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    }
 
     #[test]
     fn paths_that_the_kernel_would_split_are_not_given_to_it() {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
-use cairn_machine::{Machine, MachineError, MachineSpec, Machines, State};
+use cairn_machine::{Event, Machine, MachineError, MachineSpec, Machines, State};
 
 /// A state directory of this test's own, with the shared base.
 struct Bed {
@@ -122,7 +122,7 @@ fn two_machines_live_and_leave_nothing_behind() {
     let since = "systemctl show --value --property UserspaceTimestampMonotonic";
     let before: u64 = says(&left, &format!("echo kept > /srv/file; {since}")).parse().unwrap();
     let uptime = Instant::now();
-    let rebooted = bed.machines.reboot("left").unwrap();
+    let rebooted = bed.machines.reboot("left", &|event| eprintln!("{event}")).unwrap();
     eprintln!("reboot: {:.2} s", uptime.elapsed().as_secs_f64());
     assert_eq!(Machine { pid: None, ..rebooted }, Machine { pid: None, ..left.clone() });
     let left = bed.machines.get("left").unwrap();
@@ -138,7 +138,7 @@ fn two_machines_live_and_leave_nothing_behind() {
     assert_eq!(bed.machines.get("left").unwrap().state, State::Stopped);
     assert!(bed.machines.console("left").unwrap().contains("Halting system"), "an orderly end");
     bed.machines.stop("left").unwrap();
-    assert!(matches!(bed.machines.reboot("left"), Err(MachineError::NotRunning { .. })));
+    assert!(matches!(bed.machines.reboot("left", &|_| {}), Err(MachineError::NotRunning { .. })));
     assert_eq!(says(&right, "hostname"), "right", "the other one goes on");
 
     let back = bed.start("left");
@@ -276,6 +276,56 @@ fn a_machine_hardens_services_as_a_real_host_does() {
     assert!(!run("-p IPAddressDeny=any -p IPAddressAllow=localhost", &reach).status.success(), "IPAddressDeny= works");
 }
 
+/// What a machine may not see or do of this computer, although its root is this computer's root.
+#[test]
+fn a_machine_reads_neither_the_kernels_log_nor_its_counters() {
+    let bed = Bed::new();
+    let left = bed.start("left");
+    let line = says(&left, "grep CapBnd /proc/1/status");
+    let bounding = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    // Numbers from capability.h.
+    for (name, bit, expected) in
+        [("SYSLOG", 34, false), ("PERFMON", 38, false), ("BPF", 39, true), ("SYS_ADMIN", 21, true)]
+    {
+        assert_eq!(bounding >> bit & 1 == 1, expected, "CAP_{name} in {bounding:x}");
+    }
+    let log = ssh(&left, "dmesg");
+    let stderr = String::from_utf8_lossy(&log.stderr);
+    assert!(!log.status.success() && stderr.contains("Operation not permitted"), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&log.stdout), "");
+
+    // Root in there makes /etc a link to a folder of this computer. The next start of a machine writes
+    // the machines' names, and must not write them there.
+    let trap = bed.dir.path().join("trap");
+    fs::create_dir(&trap).unwrap();
+    fs::write(trap.join("hosts"), "of this computer").unwrap();
+    says(&left, &format!("mv /etc /e && ln -s {} /etc", trap.display()));
+    let said = std::sync::Mutex::new(Vec::new());
+    let events = |event: Event| said.lock().unwrap().push(event.to_string());
+    bed.machines.ensure_running("right", &MachineSpec::default(), &events).unwrap();
+    let said = said.into_inner().unwrap().join("\n");
+    assert_eq!(fs::read_to_string(trap.join("hosts")).unwrap(), "of this computer", "{said}");
+    assert!(said.contains("the machine left does not learn the names of the others"), "{said}");
+    assert!(said.contains("root in the machine right is root on this computer"), "{said}");
+}
+
+/// Why a machine has no user namespace: in one the kernel refuses what `IPAddressDeny=` is made of, and
+/// systemd starts the service without it. A kernel on which this fails makes `--private-users=` possible.
+#[test]
+fn a_user_namespace_would_take_address_filters_away() {
+    let script = include_str!("load_address_filter.py");
+    let say = |prefix: &[&str]| {
+        let mut words = prefix.to_vec();
+        words.extend(["python3", "-c", script]);
+        let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(say(&["env"]), "loaded");
+    assert_eq!(say(&["unshare", "--user", "--map-root-user"]), "Operation not permitted");
+}
+
 #[test]
 fn where_no_overlay_can_be_the_base_is_copied() {
     // A comma ends a mount option.
@@ -293,7 +343,7 @@ fn wrong_names_and_machines_that_are_not_there_are_said_to_be_so() {
     let dir = tempfile::tempdir().unwrap();
     let machines = Machines::new(dir.path().join("state")).unwrap();
     assert!(matches!(machines.get("../x"), Err(MachineError::Name { .. })));
-    for result in [machines.stop("a"), machines.poweroff_hard("a"), machines.reboot("a").map(drop)] {
+    for result in [machines.stop("a"), machines.poweroff_hard("a"), machines.reboot("a", &|_| {}).map(drop)] {
         assert!(matches!(result, Err(MachineError::Unknown { .. })), "{result:?}");
     }
     machines.remove("a").unwrap();

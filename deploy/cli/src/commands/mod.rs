@@ -18,6 +18,7 @@ pub mod lock;
 pub mod logs;
 pub mod machine;
 pub mod maintenance;
+pub mod notices;
 pub mod notify;
 mod of_service;
 pub mod pin;
