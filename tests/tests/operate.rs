@@ -272,18 +272,22 @@ fn told(project: &Project, host: &str) {
     let hook = Hook::start();
     let notify = format!(
         "[[notify]]\nkind = \"webhook\"\nurl = \"{}/hook\"\nsigning_key = {{ secret = \"jwt-secret\" }}\nhosts = [\"{host}\"]\n\
-         [[notify]]\nkind = \"slack\"\nurl = {{ env = \"SLACK_URL\" }}\non = [\"revert\", \"success\"]\n\
-         [[notify]]\nkind = \"webhook\"\nurl = {{ env = \"GONE_URL\" }}\non = [\"success\"]\n",
+         [[notify]]\nkind = \"slack\"\nurl = {{ env = \"DEPLOY_NOTIFY_SLACK_URL\" }}\non = [\"revert\", \"success\"]\n\
+         [[notify]]\nkind = \"webhook\"\nurl = {{ env = \"DEPLOY_NOTIFY_GONE_URL\" }}\non = [\"success\"]\n",
         hook.base
     );
     fs::write(project.path("deploy.toml"), notify).expect("a writable project");
+    let allowed = "[secrets.jwt-secret]\nnotifications = true\n";
+    project.edit("secrets/secrets.toml", "[secrets.jwt-secret]\n", allowed);
     // Nothing listens on it.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
     let events = project.path("events.jsonl");
     let switch = |message: &str| -> Ran {
         let mut command = project.command(&["switch", host, "--yes", "--json", "--message", message, "--events"]);
         command.arg(&events);
-        command.env("SLACK_URL", format!("{}/slack", hook.base)).env("GONE_URL", format!("http://{closed}/sesame"));
+        command
+            .env("DEPLOY_NOTIFY_SLACK_URL", format!("{}/slack", hook.base))
+            .env("DEPLOY_NOTIFY_GONE_URL", format!("http://{closed}/sesame"));
         run(&mut command)
     };
     let definition = format!("hosts/{host}.toml");
@@ -338,11 +342,12 @@ fn told(project: &Project, host: &str) {
     }
     assert!(first.iter().any(|line| line["event"] == "problem" && line["service"] == "smoke"), "{first:?}");
 
-    let tried = project.command(&["notify", "test"]).env("SLACK_URL", format!("{}/slack", hook.base)).output();
+    let tried =
+        project.command(&["notify", "test"]).env("DEPLOY_NOTIFY_SLACK_URL", format!("{}/slack", hook.base)).output();
     let tried = tried.expect("deploy");
     let (shown, errors) = (String::from_utf8_lossy(&tried.stdout), String::from_utf8_lossy(&tried.stderr));
     assert_eq!((tried.status.code(), shown.trim()), (Some(1), "2 of 3 have taken the message"), "{errors}");
-    assert!(errors.contains("no variable GONE_URL"), "{errors}");
+    assert!(errors.contains("no variable DEPLOY_NOTIFY_GONE_URL"), "{errors}");
 }
 
 fn drift(project: &Project, machine: &Machine<'_>) {

@@ -206,7 +206,10 @@ fn check_tells_all_faults_at_once_and_rekey_mends_what_it_can() {
     }
     assert_eq!(bench.deploy(&["check", "--json"]).json()["faults"].as_array().map(Vec::len), Some(4));
 
-    assert_eq!(bench.deploy(&["rekey"]).ok().stdout, "a: +local\n");
+    // A reader that is new since the last time: named, and not taken without being asked.
+    let refused = bench.deploy(&["rekey"]).fails(1, &["new since the last time", "local (host) SHA256:", "--yes"]);
+    assert!(!refused.stderr.contains("a: +local"), "{refused:?}");
+    assert_eq!(bench.deploy(&["rekey", "--yes"]).ok().stdout, "a: +local\n");
     let before = bench.text("secrets/a.age");
     assert!(bench.deploy(&["rekey"]).ok().stdout.contains("nothing was written"));
     assert_eq!(bench.text("secrets/a.age"), before);
@@ -264,6 +267,42 @@ fn a_typed_value_is_asked_for_twice_and_never_shown() {
         bench.on_terminal(&["set", "a"], &[("(not shown): ", "one\r"), ("once more (not shown): ", "two\r")]);
     assert!(code == 1 && shown.contains("not the same"), "{code} {shown}");
     assert_eq!(bench.deploy(&["show", "a", "--reveal"]).ok().stdout, PLANTED);
+}
+
+#[test]
+fn an_operator_whom_a_pull_request_adds_reads_nothing_unasked() {
+    let bench = Bench::with("[secrets.a]\nhosts = []\n[secrets.b]\nhosts = []\ngenerate = \"hex:16\"\n");
+    let first = bench.piped(&["set", "a"], PLANTED).ok();
+    assert!(first.stderr.contains("can read a:\n  alice (operator) age1"), "{}", first.stderr);
+    assert!(first.stderr.contains("first use of these secrets on this computer"), "{}", first.stderr);
+    let second = bench.piped(&["set", "a"], PLANTED).ok();
+    assert!(second.stderr.contains("alice (operator)") && !second.stderr.contains("first use"), "{}", second.stderr);
+
+    let (eve, file) = (bench.project.path("home/eve.txt"), bench.project.path("secrets/a.age"));
+    tool("age-keygen", ["-o", eve.to_str().expect("a plain path")]);
+    let key = tool("age-keygen", ["-y", eve.to_str().expect("a plain path")]).trim().to_owned();
+    bench.project.edit("secrets/secrets.toml", "[operators]\n", &format!("[operators]\neve = \"{key}\"\n"));
+    let before = (bench.files(), bench.text("secrets/a.age"), bench.text("secrets/secrets.toml"));
+    let edit = run(bench.command(&["edit", "a"]).env("EDITOR", "sh -c 'echo x > \"$1\"' editor"));
+    for refused in [
+        bench.piped(&["set", "a"], PLANTED),
+        bench.deploy(&["set", "b", "--generate"]),
+        bench.deploy(&["rekey"]),
+        bench.deploy(&["init"]),
+        edit,
+    ] {
+        refused.fails(1, &["new since the last time", &format!("eve (operator) {key}"), "--yes"]);
+    }
+    assert_eq!((bench.files(), bench.text("secrets/a.age"), bench.text("secrets/secrets.toml")), before);
+    let unread = Command::new("age").arg("-d").arg("-i").arg(&eve).arg(&file).output().expect("age");
+    assert!(!unread.status.success());
+
+    let (code, shown) = bench.on_terminal(&["rekey"], &[("Encrypt to them? [y/N] ", "n\r")]);
+    assert!(code == 1 && shown.contains("were not accepted"), "{code} {shown}");
+    let accepted = bench.deploy(&["rekey", "--yes"]).ok();
+    assert!(accepted.stdout.contains("a: +eve") && accepted.stderr.contains("eve (operator)"), "{accepted:?}");
+    assert_eq!(age(&eve, &file), PLANTED);
+    bench.piped(&["set", "a"], PLANTED).ok();
 }
 
 #[test]

@@ -52,14 +52,38 @@ impl Occasion {
     const ALL: [Self; 5] = [Self::Start, Self::Success, Self::Revert, Self::Failure, Self::Interrupted];
 }
 
+/// What the name of a variable begins with that an entry may use. A definition may come from a pull
+/// request, and must not pick from what else the environment of an operator or of a CI job holds.
+pub const VARIABLE_PREFIX: &str = "DEPLOY_NOTIFY_";
+
 /// A text, or where it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Plain(String),
-    /// The name of a secret of the project.
+    /// The name of a secret of the project, whose entry in secrets.toml says `notifications = true`.
     Secret(String),
-    /// A variable of the environment.
+    /// A variable of the environment; its name begins with [`VARIABLE_PREFIX`].
     Environment(String),
+}
+
+/// The name as it stands, or why a notification may not use this variable.
+fn variable(name: &str) -> Result<String, String> {
+    let plain = |rest: &str| {
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    if name.strip_prefix(VARIABLE_PREFIX).is_some_and(plain) {
+        return Ok(name.to_owned());
+    }
+    let rest: String = name.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+    let shown: String = name.chars().take(100).collect();
+    Err(format!(
+        "a notification may not use the variable {shown:?}: its name does not begin with {VARIABLE_PREFIX}\n  help: rename \
+         it to {VARIABLE_PREFIX}{} here and where it is set (capital letters, digits and `_`)",
+        match name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            true => name.to_ascii_uppercase(),
+            false => rest.to_ascii_uppercase(),
+        }
+    ))
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -72,7 +96,7 @@ impl<'de> Deserialize<'de> for Value {
         let only = value.as_table().filter(|table| table.len() == 1).and_then(|table| table.iter().next());
         match only.and_then(|(key, name)| Some((key.as_str(), name.as_str()?.to_owned()))) {
             Some(("secret", name)) => Ok(Self::Secret(name)),
-            Some(("env", name)) => Ok(Self::Environment(name)),
+            Some(("env", name)) => variable(&name).map(Self::Environment).map_err(D::Error::custom),
             _ => Err(D::Error::custom(WANTED)),
         }
     }
@@ -139,7 +163,7 @@ mod tests {
     #[test]
     fn an_entry_says_where_and_on_what() {
         let text = "[[notify]]\nkind = \"slack\"\nurl = { secret = \"slack-url\" }\n\
-                    [[notify]]\nkind = \"webhook\"\nurl = \"https://ci.example/hook\"\nsigning_key = { env = \"HOOK_KEY\" }\n\
+                    [[notify]]\nkind = \"webhook\"\nurl = \"https://ci.example/hook\"\nsigning_key = { env = \"DEPLOY_NOTIFY_HOOK_KEY\" }\n\
                     on = [\"failure\", \"revert\"]\nhosts = [\"production\", \"@web\"]\n";
         let slack = Notify {
             kind: NotifyKind::Slack,
@@ -151,7 +175,7 @@ mod tests {
         let webhook = Notify {
             kind: NotifyKind::Webhook,
             url: Value::Plain("https://ci.example/hook".into()),
-            signing_key: Some(Value::Environment("HOOK_KEY".into())),
+            signing_key: Some(Value::Environment("DEPLOY_NOTIFY_HOOK_KEY".into())),
             on: vec![Occasion::Failure, Occasion::Revert],
             hosts: vec!["production".into(), "@web".into()],
         };
@@ -164,9 +188,21 @@ mod tests {
         for (more, said) in [
             ("kind = \"email\"\nurl = \"https://x\"", "deploy.toml:2:8"),
             ("kind = \"slack\"\nurl = \"https://hooks.slack.com/services/T/B/X\"", "can write there"),
-            ("kind = \"slack\"\nurl = { env = \"U\" }\nsigning_key = { env = \"K\" }", "checks no signature"),
+            (
+                "kind = \"slack\"\nurl = { env = \"DEPLOY_NOTIFY_U\" }\nsigning_key = { env = \"DEPLOY_NOTIFY_K\" }",
+                "checks no signature",
+            ),
             ("kind = \"webhook\"\nurl = \"https://x\"\nsigning_key = \"abc\"", "is a secret"),
             ("kind = \"webhook\"\nurl = \"ftp://x\"", "begins with https://"),
+            (
+                "kind = \"webhook\"\nurl = { env = \"AWS_SECRET_ACCESS_KEY\" }",
+                "help: rename it to DEPLOY_NOTIFY_AWS_SECRET_ACCESS_KEY",
+            ),
+            (
+                "kind = \"webhook\"\nurl = \"https://x\"\nsigning_key = { env = \"CI_TOKEN\" }",
+                "may not use the variable \"CI_TOKEN\"",
+            ),
+            ("kind = \"webhook\"\nurl = { env = \"DEPLOY_NOTIFY_\" }", "may not use"),
             ("kind = \"webhook\"\nurl = { sekret = \"x\" }", "{ secret = \"NAME\" }"),
             ("kind = \"webhook\"\nurl = \"https://x\"\non = []", "is empty"),
             ("kind = \"webhook\"\nurl = \"https://x\"\non = [\"stop\"]", "unknown variant `stop`"),

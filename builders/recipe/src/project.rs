@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cairn_closure::HostName;
 use serde::Deserialize;
 
 use crate::configuration::Configuration;
@@ -199,6 +200,13 @@ impl Project {
             file: self.root.join("hosts").join(format!("{name}.toml")),
             fleet: None,
         });
+        // It becomes part of unit names, paths and scripts.
+        HostName::parse(name).map_err(|error| DefinitionError::Value {
+            file: file.clone(),
+            at: "the host's name, which its file and its fleet's folder give it".to_owned(),
+            message: error.to_string(),
+            help: Some("rename the file".to_owned()),
+        })?;
         let sources = Sources::read(&self.files, &file, folder.as_deref())?;
         let definition = HostDefinition::of(&sources)?;
         for image in definition.config.keys() {
@@ -343,6 +351,27 @@ mod tests {
         fs::write(dir.path().join("hosts/alone.toml"), "[machine]\n[rollout]\nbatch = 1\n").unwrap();
         let error = project.host("alone").unwrap_err().to_string();
         assert!(error.contains("alone.toml:2:2") && error.contains("belongs to no fleet"), "{error}");
+    }
+
+    #[test]
+    fn a_hosts_file_name_is_checked_when_its_definition_is_read() {
+        let (dir, project) = project();
+        fs::create_dir_all(dir.path().join("hosts/Fleet")).unwrap();
+        for (file, name) in [
+            ("a$(touch x).toml", "a$(touch x)"),
+            ("a\"; touch x; \".toml", "a\"; touch x; \""),
+            ("@CONFIG@.toml", "@CONFIG@"),
+            ("Web.toml", "Web"),
+            ("-web.toml", "-web"),
+            ("Fleet/web.toml", "Fleet-web"),
+        ] {
+            fs::write(dir.path().join("hosts").join(file), "[machine]\n").unwrap();
+            let error = project.host(name).unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains("lower-case letters"), "{error}");
+            assert!(error.ends_with("help: rename the file"), "{error}");
+        }
+        fs::write(dir.path().join("hosts/web-1.toml"), "[machine]\n").unwrap();
+        assert_eq!(project.host("web-1").unwrap().name, "web-1");
     }
 
     #[test]

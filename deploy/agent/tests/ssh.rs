@@ -242,3 +242,111 @@ fn a_host_that_says_nothing_is_given_up() {
     assert!(matches!(&error, TransportError::Ssh { fault: SshFault::Silent { seconds: 1 }, .. }), "{error}");
     assert!(error.unreachable());
 }
+
+/// An `ssh` whose user has this configuration.
+fn configured(server: &Server, config: &str) -> Options {
+    let (file, program) = (server.file("config"), server.file("ssh-of-the-user"));
+    fs::write(&file, config).unwrap();
+    fs::write(&program, format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", file.display())).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    Options {
+        ssh: program,
+        connect_timeout: Duration::from_secs(3),
+        start_timeout: Duration::from_secs(10),
+        ..options()
+    }
+}
+
+/// A key agent of this test's own, which ends with it.
+struct KeyAgent {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl KeyAgent {
+    fn start(server: &Server) -> Self {
+        let socket = server.file("key-agent");
+        let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !socket.exists() {
+            assert!(Instant::now() < deadline, "ssh-agent did not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, socket }
+    }
+}
+
+impl Drop for KeyAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Variables of the `cairn-agent serve` processes below the server's sessions.
+fn remote_environments(server: &Server) -> Vec<Vec<String>> {
+    let root = server.dir.path().file_name().unwrap().to_str().unwrap();
+    let serves = |process: &std::path::Path| -> Option<Vec<String>> {
+        let command = fs::read_to_string(process.join("cmdline")).ok()?;
+        let of_this_server = fs::read_to_string(process.join("mountinfo")).ok()?;
+        let marked = of_this_server.contains(root);
+        let is_agent = command.contains("cairn-agent\0serve");
+        let variables = (marked && is_agent).then(|| fs::read_to_string(process.join("environ")))?.ok()?;
+        Some(variables.split('\0').map(str::to_owned).collect())
+    };
+    fs::read_dir("/proc").unwrap().filter_map(|entry| serves(&entry.unwrap().path())).collect()
+}
+
+#[test]
+fn a_conversation_forwards_nothing_whatever_the_users_configuration_says() {
+    let (server, here) = (Server::start(), Home::new());
+    let (agent, keys, ran) = (agent(&here), KeyAgent::start(&server), server.file("local-command-ran"));
+    let config = format!(
+        "Host *\n  ForwardAgent {}\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  RemoteCommand false\n  \
+         SessionType none\n  StdinNull yes\n  ForkAfterAuthentication yes\n  RequestTTY force\n  \
+         PermitLocalCommand yes\n  LocalCommand touch {}\n  IgnoreUnknown UseKeychain\n  UseKeychain yes\n",
+        keys.socket.display(),
+        ran.display()
+    );
+    let options = configured(&server, &config);
+    let mut session = Session::open(&server.target(), &agent, &options).unwrap();
+    session.request(&cairn_protocol::Request::Generations, &mut |_| ()).unwrap();
+    let environments = remote_environments(&server);
+    assert_eq!(environments.len(), 1, "{environments:?}");
+    let leaked = |variable: &&String| variable.starts_with("SSH_AUTH_SOCK=") || variable.starts_with("DISPLAY=");
+    assert_eq!(environments[0].iter().find(leaked), None);
+    session.close();
+    assert!(!ran.exists(), "LocalCommand ran");
+    cairn_transport::learn_host_key(&server.target(), &options).unwrap();
+
+    // The same configuration is what makes a person's own session: the key agent is there.
+    let config = format!("Host *\n  ForwardAgent {}\n", keys.socket.display());
+    let options = configured(&server, &config);
+    let mut own =
+        cairn_transport::interactive(&options, &server.target(), false, Some("printenv SSH_AUTH_SOCK")).unwrap();
+    let own = own.stdin(Stdio::null()).output().unwrap();
+    assert!(own.status.success() && !own.stdout.is_empty(), "{own:?}");
+    let ours =
+        cairn_transport::attended(&options, &server.target(), false, "printenv SSH_AUTH_SOCK || echo none").unwrap();
+    let ours = { ours }.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ours.stdout), "none\n", "{ours:?}");
+}
+
+#[test]
+fn options_that_this_ssh_does_not_know_end_no_conversation() {
+    let (server, here) = (Server::start(), Home::new());
+    let agent = agent(&here);
+    // To an older `ssh` `SessionType` is as unknown as this is to all.
+    let options = configured(&server, "Host *\n  CairnNoSuchOption yes\n");
+    let older = "for a; do shift; [ \"$a\" != SessionType=default ] || a=CairnNoSuchOption=default; set -- \"$@\" \"$a\"; done\nexec";
+    let script = fs::read_to_string(&options.ssh).unwrap();
+    fs::write(&options.ssh, script.replacen("exec", older, 1)).unwrap();
+    Session::open(&server.target(), &agent, &options).unwrap().close();
+    // Without `IgnoreUnknown` the same configuration is an error, which a person is to see.
+    let mut plain = cairn_transport::interactive(&options, &server.target(), false, Some("true")).unwrap();
+    let plain = plain.stdin(Stdio::null()).output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&plain.stderr).contains("Bad configuration option: cairnnosuchoption"),
+        "{plain:?}"
+    );
+}

@@ -377,6 +377,9 @@ pub struct SwitchOptions {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// Seal secrets to the key of this host although it is not the one of the last time; may be given again
+    #[arg(long, value_name = "HOST")]
+    pub accept_recipient: Vec<String>,
     /// Build, show the plan, change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -7,6 +7,7 @@ mod arguments;
 mod commands;
 mod context;
 mod display;
+mod host_keys;
 mod interrupt;
 mod news;
 mod programs;

@@ -64,7 +64,8 @@ fn target(project: &Project, number: usize, entry: &Notify) -> Target {
         true => Ok(Hidden::new(url)),
         false => Err("what is found there does not begin with https:// or http://".to_owned()),
     });
-    let key = entry.signing_key.as_ref().map(|key| found(project, key).map(Hidden::new)).transpose();
+    let signing_key = |value: &Value| found(project, value).and_then(|key| strong(value, key)).map(Hidden::new);
+    let key = entry.signing_key.as_ref().map(signing_key).transpose();
     let label = Target::label(number, entry.kind, url.as_ref().ok());
     let (signing_key, address) = match key {
         Ok(key) => (key, url.map_err(|why| format!("`url`: {why}"))),
@@ -74,6 +75,28 @@ fn target(project: &Project, number: usize, entry: &Notify) -> Target {
     Target { label, kind: entry.kind, address, signing_key, on: entry.on.clone() }
 }
 
+/// What a signing key must have at least: 24 characters, 8 of them different. Every value that
+/// `--generate` makes with 24 or more has that; a word, a date or a key of one repeated letter has not.
+const KEY_LENGTH: usize = 24;
+const KEY_VARIETY: usize = 8;
+
+/// Refuses a key that the receiver of a signed text could guess.
+fn strong(place: &Value, key: String) -> Result<String, String> {
+    let different: std::collections::BTreeSet<char> = key.chars().collect();
+    if key.chars().count() >= KEY_LENGTH && different.len() >= KEY_VARIETY {
+        return Ok(key);
+    }
+    let help = match place {
+        Value::Secret(name) => format!("`deploy secrets set {name} --generate hex:32` makes a good one"),
+        Value::Environment(name) => format!("set {name} to the output of `openssl rand -hex 32`"),
+        Value::Plain(_) => "name a secret".to_owned(),
+    };
+    Err(format!(
+        "the key can be guessed from what it signs: it needs {KEY_LENGTH} characters, {KEY_VARIETY} of them different\n  \
+         help: {help}, and give it to the receiver"
+    ))
+}
+
 fn found(project: &Project, value: &Value) -> Result<String, String> {
     let text = match value {
         Value::Plain(text) => text.clone(),
@@ -81,7 +104,7 @@ fn found(project: &Project, value: &Value) -> Result<String, String> {
             std::env::var(variable).map_err(|_| format!("the environment has no variable {variable} with a text"))?
         }
         Value::Secret(name) => {
-            let value = Secrets::of(project).and_then(|secrets| secrets.reveal(name));
+            let value = Secrets::of(project).and_then(|secrets| secrets.for_notification(name));
             let value = value.map_err(|error| format!("{error:#}"))?;
             String::from_utf8(value.expose().to_vec()).map_err(|_| format!("the secret `{name}` is no text"))?
         }
@@ -111,4 +134,62 @@ pub fn finish(display: &Display, news: &Announcer) -> usize {
         display.warn(failure);
     }
     failures.len()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use cairn_secrets::{Generator, SecretName};
+
+    use super::*;
+
+    const STRONG: &str = "4f1c9a0b7e2d8836a5c4f1c9a0b7e2d8";
+
+    /// A project with one webhook that is signed with `key`, and secrets of this computer.
+    fn project(index: &str, key: &str) -> (tempfile::TempDir, Project) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("secrets")).unwrap();
+        fs::write(dir.path().join("secrets/secrets.toml"), index).unwrap();
+        let notify = format!("[[notify]]\nkind = \"webhook\"\nurl = \"https://x.example/hook\"\nsigning_key = {key}\n");
+        fs::write(dir.path().join("deploy.toml"), notify).unwrap();
+        let project = Project::open(dir.path()).unwrap();
+        (dir, project)
+    }
+
+    fn why(project: &Project) -> Result<(), String> {
+        let targets = targets(project, |_| true).unwrap();
+        targets[0].address.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    #[test]
+    fn a_webhook_signs_only_with_a_secret_that_is_made_for_it() {
+        let index = "[secrets.jwt-secret]\nhosts = []\ngenerate = \"hex:32\"\n";
+        let (dir, project) = project(index, "{ secret = \"jwt-secret\" }");
+        let local = cairn_secrets::LocalVault::of(dir.path());
+        local.value(&SecretName::parse("jwt-secret").unwrap(), Generator::Hex(32)).unwrap();
+        let refused = why(&project).unwrap_err();
+        for part in [
+            "`signing_key`: ",
+            "secrets.toml: notifications may not use",
+            "`notifications = true` to [secrets.jwt-secret]",
+        ] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        fs::write(dir.path().join("secrets/secrets.toml"), format!("{index}notifications = true\n")).unwrap();
+        why(&project).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_can_be_guessed_signs_nothing() {
+        let place = Value::Secret("hook".into());
+        for weak in ["hunter2", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "0101010101010101010101010101", &STRONG[..23]] {
+            let error = strong(&place, weak.to_owned()).unwrap_err();
+            assert!(error.contains("deploy secrets set hook --generate hex:32") && !error.contains(weak), "{error}");
+        }
+        assert_eq!(strong(&place, STRONG.to_owned()).unwrap(), STRONG);
+        let error = strong(&Value::Environment("DEPLOY_NOTIFY_KEY".into()), "short".into()).unwrap_err();
+        assert!(error.contains("set DEPLOY_NOTIFY_KEY to"), "{error}");
+    }
 }

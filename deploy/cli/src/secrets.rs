@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cairn_closure::Secret;
 use cairn_protocol::SealedSecret;
 use cairn_recipe::Project;
@@ -36,11 +36,20 @@ impl Secrets {
         Ok(versions)
     }
 
-    /// A value, for whoever runs this: the committed one, else this computer's own.
-    pub fn reveal(&self, name: &str) -> Result<SecretBytes> {
+    /// A value that a notification may use: the committed one, else this computer's own. A repository
+    /// says where notifications go and which secret signs them, and a signature over a known text lets the
+    /// receiver try out guesses at the secret; so its entry must allow the use.
+    pub fn for_notification(&self, name: &str) -> Result<SecretBytes> {
         let name = SecretName::parse(name)?;
         let vault =
             self.vault.as_ref().context("the project has no secrets\n  help: `deploy secrets init` makes some")?;
+        if !vault.entry(&name)?.notifications {
+            let file = vault.index_file();
+            bail!(
+                "{}: notifications may not use the secret `{name}`\n  help: if it was made for them, add `notifications = true` to [secrets.{name}] there; else name another one",
+                file.display()
+            );
+        }
         let local = match vault.ciphertext(&name)? {
             None => self.local.existing(&name)?,
             Some(_) => None,

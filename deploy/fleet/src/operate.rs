@@ -102,6 +102,12 @@ impl Fleet<'_> {
         Ok(cairn_transport::interactive(&self.options, &reached.target, terminal, remote)?)
     }
 
+    /// `ssh` for one command of ours on this program's standard streams: nothing is forwarded.
+    pub fn attended(&self, host: &Host, terminal: bool, remote: &str) -> Result<Command, FleetError> {
+        let reached = self.reach(host, false, &|_| ())?;
+        Ok(cairn_transport::attended(&self.options, &reached.target, terminal, remote)?)
+    }
+
     /// Brings the agent into the host's store, where a command line can name it. Nothing keeps it there
     /// but its use by a generation; that of the live one mostly is the same.
     pub fn place_agent(&self, host: &Host, agent: &StorePath) -> Result<(), FleetError> {

@@ -47,12 +47,12 @@ impl Fleet<'_> {
     /// Finds the way to a host; a machine of this computer is started if `start` says so.
     pub fn reach(&self, host: &Host, start: bool, listener: &Listener) -> Result<Reached, FleetError> {
         if let Some(ssh) = &host.definition.ssh {
-            let mut target = Target::new(&host.name, &ssh.address);
-            target.user = ssh.user.clone();
+            let mut target = Target::new(&host.name, ssh.address.as_str());
+            target.user = ssh.user.as_ref().map(ToString::to_string);
             target.port = ssh.port;
-            target.identity = ssh.identity.as_ref().map(PathBuf::from);
+            target.identity = ssh.identity.as_ref().map(|identity| PathBuf::from(identity.as_str()));
             target.host_key = ssh.host_key.as_deref().map(HostKey::parse).transpose()?;
-            return Ok(Reached { target, address: ssh.address.clone(), port_before: ssh.port_before });
+            return Ok(Reached { target, address: ssh.address.to_string(), port_before: ssh.port_before });
         }
         if host.definition.machine.is_none() {
             return Err(FleetError::Pulls { host: host.name.clone() });

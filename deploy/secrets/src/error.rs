@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::accepted::NewReader;
 use crate::name::SecretName;
 use crate::open::OpenError;
 
@@ -74,6 +75,15 @@ pub enum SecretsError {
     #[error("secret `{name}` cannot be given to host `{host}`: nobody here can decrypt it (looked for {}), and the file is not encrypted to the host's own key\n  help: name an operator's identity with `--identity FILE` or DEPLOY_IDENTITY; or let an operator put the key below at [hosts] {host} in {} and run `deploy secrets rekey {name}`\n  {key}", looked.join(", "), file.display())]
     Unreadable { name: SecretName, host: String, looked: Vec<String>, file: PathBuf, key: String },
 
+    #[error("{}: the record of accepted keys cannot be used: {reason}\n  help: remove the file; the next command records the keys anew, and prints them", file.display())]
+    Accepted { file: PathBuf, reason: String },
+
+    #[error("nothing was written: these readers are new since the last time on this computer:\n{}\n  help: compare each key with its owner; then `--yes` accepts them (they are recorded in {})", lines(new), record.display())]
+    NewReaders { new: Vec<NewReader>, record: PathBuf },
+
+    #[error("nothing was written: the new readers were not accepted\n  help: take them out of {}, and run the command again", file.display())]
+    Declined { file: PathBuf },
+
     #[error("{}: the local value of `{name}` cannot be decrypted any more\n  help: remove the file; another value is made, and services that kept the old one must be set up anew", file.display())]
     LocalLost { name: SecretName, file: PathBuf },
 
@@ -92,6 +102,10 @@ pub enum SecretsError {
         "the editor `{editor}` {why}; nothing was changed\n  help: set VISUAL or EDITOR to an editor that waits until the file is closed"
     )]
     Editor { editor: String, why: String },
+}
+
+fn lines(readers: &[NewReader]) -> String {
+    readers.iter().map(|reader| format!("  {reader}")).collect::<Vec<_>>().join("\n")
 }
 
 fn set_command(name: &SecretName, generated: bool) -> String {

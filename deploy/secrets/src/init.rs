@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::accepted::Approve;
 use crate::check::ProjectHost;
 use crate::error::at;
 use crate::identity::{Identities, default_file, make_identity};
@@ -40,8 +41,9 @@ pub struct Initialised {
     pub index: Option<PathBuf>,
     /// The identity, when it was made.
     pub identity: Option<PathBuf>,
-    /// The name under which the operator was added.
+    /// The name under which the operator was added, and the key.
     pub operator: Option<String>,
+    pub key: Option<Recipient>,
     /// Secrets that got their first value.
     pub generated: Vec<SecretName>,
     /// Secrets that every computer makes for its own machines.
@@ -52,7 +54,15 @@ pub struct Initialised {
 
 /// Makes what is missing: the index, an identity, the operator's entry, and values that are
 /// declared with `generate`. Run again, it changes nothing.
-pub fn init(project: &Path, operator: &str, named: &[PathBuf], hosts: &[ProjectHost]) -> Result<Initialised> {
+///
+/// Values that are made are encrypted to every reader, so `approve` is asked for them.
+pub fn init(
+    project: &Path,
+    operator: &str,
+    named: &[PathBuf],
+    hosts: &[ProjectHost],
+    approve: Approve<'_>,
+) -> Result<Initialised> {
     let mut done = Initialised::default();
     // A file that is named and does not exist is where the identity is wanted.
     let wanted = named.iter().find(|file| !file.exists());
@@ -78,7 +88,7 @@ pub fn init(project: &Path, operator: &str, named: &[PathBuf], hosts: &[ProjectH
         let name = free_name(&vault, operator, &key);
         vault.set_key("operators", &name, &key)?;
         done.unreadable = vault.index().secrets.keys().filter(|name| vault.file(name).exists()).cloned().collect();
-        done.operator = Some(name);
+        (done.operator, done.key) = (Some(name), Some(key));
     }
     let absent: Vec<SecretName> = vault
         .index()
@@ -91,7 +101,7 @@ pub fn init(project: &Path, operator: &str, named: &[PathBuf], hosts: &[ProjectH
         if crate::check::is_for_machines_only(vault.entry(&name)?, hosts) {
             done.left_to_machines.push(name);
         } else {
-            vault.set(&name, NewValue::Generated(None), &[])?;
+            vault.set(&name, NewValue::Generated(None), &[], approve)?;
             done.generated.push(name);
         }
     }

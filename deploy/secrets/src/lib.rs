@@ -17,6 +17,8 @@
 //!   `age1…` keys stand there without a name. `rekey` writes only files where it differs.
 //! * Who can write to the repository can put another value in place of a secret. Who may do so is
 //!   for the repository's host and its reviews to say.
+//! * A reader that somebody adds to the repository gets nothing silently: whatever encrypts takes an
+//!   [`Approve`], and [`Accepted`] keeps, outside of the repository, the keys that were approved before.
 //!
 //! The feature `vault` (on by default) is the operator's side. A host needs only [`open()`]:
 //!
@@ -34,6 +36,8 @@ mod value;
 pub use open::{MAX_FILE, OpenError, open};
 pub use value::{MAX_VALUE, SecretBytes};
 
+#[cfg(feature = "vault")]
+mod accepted;
 #[cfg(feature = "vault")]
 mod check;
 #[cfg(feature = "vault")]
@@ -67,6 +71,7 @@ mod vault;
 
 #[cfg(feature = "vault")]
 pub use self::{
+    accepted::{Accepted, Approve, NewReader, Novelty, Sealing, Way},
     check::{Fault, Findings, ProjectHost, State},
     editor::edit,
     error::{Result, SecretsError},

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 /// `age1…` or `ssh-ed25519 AAAA…`, without a comment.
@@ -41,6 +41,15 @@ impl Recipient {
         &self.0
     }
 
+    /// For people to compare: of an SSH key the fingerprint that `ssh-keygen -l` prints, and an `age1…` key
+    /// as a whole, since it is no longer than that.
+    pub fn shown(&self) -> String {
+        match self.ssh_blob() {
+            Some(blob) => format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob))),
+            None => self.0.clone(),
+        }
+    }
+
     /// 16 hexadecimal digits of the key's SHA-256, to tell keys apart.
     pub fn fingerprint(&self) -> String {
         hex::encode(&Sha256::digest(&self.0)[..8])
@@ -59,7 +68,7 @@ impl Recipient {
     /// What names this key in a file's header; `age1…` keys stand there without a name.
     pub(crate) fn tag(&self) -> Option<String> {
         let hash = Sha256::digest(self.ssh_blob()?);
-        Some(base64::engine::general_purpose::STANDARD_NO_PAD.encode(&hash[..4]))
+        Some(STANDARD_NO_PAD.encode(&hash[..4]))
     }
 
     fn ssh_blob(&self) -> Option<Vec<u8>> {
@@ -83,6 +92,9 @@ mod tests {
         assert_eq!(Recipient::parse(&format!(" {native}\n")).expect("a key").as_str(), native);
         let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJiICLLLLn4FVWrAmDdtKJt84DzIAFZLMRGNmrPIrATt";
         assert_eq!(Recipient::parse(&format!("{ssh} root@host")).expect("a key").as_str(), ssh);
+        // As `ssh-keygen -l` prints it.
+        let fingerprint = "SHA256:eAxVI/WgdeVGL6/ksH8mj7ydL22VmPdRpaHMtDjPAJM";
+        assert_eq!(Recipient::parse(ssh).expect("a key").shown(), fingerprint);
         for (text, said) in [
             ("", "is no public key"),
             ("age1abc", "cut off or mistyped"),

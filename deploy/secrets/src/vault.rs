@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::accepted::{Approve, Sealing};
 use crate::error::at;
 use crate::files::{self, Prepared};
 use crate::generate::Generator;
@@ -114,19 +115,18 @@ impl Vault {
 
     /// Gives a secret a new value; its new version. A secret that the index does not know is added
     /// to it when `hosts` says who may read it.
-    pub fn set(&mut self, name: &SecretName, value: NewValue, hosts: &[HostPattern]) -> Result<u64> {
+    pub fn set(
+        &mut self,
+        name: &SecretName,
+        value: NewValue,
+        hosts: &[HostPattern],
+        approve: Approve<'_>,
+    ) -> Result<u64> {
         self.change(|vault, editor| {
-            let file = vault.index_file();
-            let mut entry = match vault.index.secrets.get(name) {
-                Some(_) if !hosts.is_empty() => {
-                    return Err(SecretsError::Declared { file, name: name.clone() });
-                }
-                None if !hosts.is_empty() => {
-                    editor.declare(name, hosts);
-                    Entry { hosts: hosts.to_vec(), ..Entry::default() }
-                }
-                _ => vault.entry(name)?.clone(),
-            };
+            let mut entry = vault.entry_for(name, hosts)?;
+            if !vault.index.secrets.contains_key(name) {
+                editor.declare(name, hosts);
+            }
             let bad = |why| SecretsError::BadValue { name: name.clone(), why };
             let value = match (value, entry.generate) {
                 (NewValue::Given(_), Some(kind)) => return Err(vault.made_not_typed(name, kind)),
@@ -145,24 +145,57 @@ impl Vault {
                 _ => return Err(bad(TOO_LONG)),
             }
             entry.version += 1;
+            vault.approve(&[(name, &entry)], approve)?;
             let prepared = vault.seal(name, &mut entry, &value)?;
             editor.set_sealed(name, &entry);
             Ok((entry.version, vec![prepared]))
         })
     }
 
+    /// Asks for the readers of [`Self::set`] before there is a value: nobody should type one in vain.
+    pub fn approve_readers(&self, name: &SecretName, hosts: &[HostPattern], approve: Approve<'_>) -> Result<()> {
+        self.approve(&[(name, &self.entry_for(name, hosts)?)], approve)
+    }
+
+    /// The entry as the index has it, or as one for `hosts` would be.
+    fn entry_for(&self, name: &SecretName, hosts: &[HostPattern]) -> Result<Entry> {
+        match self.index.secrets.get(name) {
+            Some(_) if !hosts.is_empty() => Err(SecretsError::Declared { file: self.index_file(), name: name.clone() }),
+            None if !hosts.is_empty() => Ok(Entry { hosts: hosts.to_vec(), ..Entry::default() }),
+            _ => Ok(self.entry(name)?.clone()),
+        }
+    }
+
+    fn approve(&self, entries: &[(&SecretName, &Entry)], approve: Approve<'_>) -> Result<()> {
+        // Without operators nothing is encrypted: sealing says so.
+        if entries.is_empty() || self.index.operators.is_empty() {
+            return Ok(());
+        }
+        let sealings = entries.iter().map(|(name, entry)| Sealing { name, readers: self.index.readers(entry) });
+        approve(&self.index, &sealings.collect::<Vec<_>>())
+    }
+
     /// Encrypts files anew whose readers have changed: the values and versions stay. All of them,
     /// or those named. When one cannot be decrypted, none is changed.
-    pub fn rekey(&mut self, names: &[SecretName], identities: &Identities) -> Result<Vec<Rekeyed>> {
+    pub fn rekey(
+        &mut self,
+        names: &[SecretName],
+        identities: &Identities,
+        approve: Approve<'_>,
+    ) -> Result<Vec<Rekeyed>> {
         self.change(|vault, editor| {
             let all = || vault.index.secrets.keys().filter(|name| vault.file(name).exists()).cloned().collect();
             let names: Vec<SecretName> = if names.is_empty() { all() } else { names.to_vec() };
-            let (mut done, mut files) = (Vec::new(), Vec::new());
+            let mut stale = Vec::new();
             for name in names {
-                let mut entry = vault.entry(&name)?.clone();
-                if vault.is_up_to_date(&name)? {
-                    continue;
+                if !vault.is_up_to_date(&name)? {
+                    let entry = vault.entry(&name)?.clone();
+                    stale.push((name, entry));
                 }
+            }
+            vault.approve(&stale.iter().map(|(name, entry)| (name, entry)).collect::<Vec<_>>(), approve)?;
+            let (mut done, mut files) = (Vec::new(), Vec::new());
+            for (name, mut entry) in stale {
                 let value = vault.reveal(&name, identities)?;
                 let before = std::mem::take(&mut entry.sealed_to);
                 files.push(vault.seal(&name, &mut entry, &value)?);

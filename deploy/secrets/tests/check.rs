@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use cairn_secrets::{Findings, Identities, ProjectHost, State, Vault, init};
-use common::{Project, given, name};
+use common::{Project, anyone, given, name};
 
 fn host(name: &str) -> ProjectHost {
     ProjectHost { name: name.to_owned(), is_machine: false, pinned_key: None }
@@ -25,7 +25,7 @@ fn a_sound_vault_has_no_faults_with_or_without_an_identity() {
         "[operators]\nalice = \"{}\"\n[secrets.a]\nhosts = [\"web-*\"]\n[secrets.b]\nhosts = [\"local\"]\ngenerate = \"hex:16\"\n",
         alice.public
     ));
-    vault.set(&name("a"), given("x"), &[]).unwrap();
+    vault.set(&name("a"), given("x"), &[], &mut anyone).unwrap();
     fs::write(project.path("secrets/README.md"), "").unwrap();
     let hosts = [host("web-1"), machine("local")];
     assert_eq!(vault.check(&hosts, &alice.identities()).unwrap(), Findings::default());
@@ -65,7 +65,7 @@ fn a_vault_that_nobody_has_begun_with_has_no_faults_but_values_that_must_be_type
     let operators = format!("[operators]\nalice = \"{}\"\n", alice.public);
     let found = check(&format!("{operators}{made}"), &[host("web")]);
     assert_eq!((problems(&found), found.notes), (vec!["secret `made` has no value".to_owned()], vec![]));
-    project.vault().set(&name("made"), cairn_secrets::NewValue::Generated(None), &[]).unwrap();
+    project.vault().set(&name("made"), cairn_secrets::NewValue::Generated(None), &[], &mut anyone).unwrap();
     let orphaned = project.edit_index(&operators, "");
     let found = orphaned.check(&[host("web")], &Identities::none()).unwrap();
     let told = problems(&found);
@@ -91,7 +91,7 @@ fn every_kind_of_fault_is_told_in_one_run() {
     }
     let mut vault = project.index(&text);
     for secret in ["damaged", "foreign", "link", "loose", "stale", "typo"] {
-        vault.set(&name(secret), given("x"), &[]).unwrap();
+        vault.set(&name(secret), given("x"), &[], &mut anyone).unwrap();
     }
     let path = |file: &str| project.path(&format!("secrets/{file}"));
     fs::write(path("damaged.age"), "-----BEGIN AGE").unwrap();
@@ -140,7 +140,7 @@ fn init_makes_what_is_missing_and_then_nothing() {
     fs::remove_dir(project.path("secrets")).unwrap();
     let identity = project.path("home/identity.txt");
     let named = [identity.clone()];
-    let done = init(project.root(), "alice", &named, &[]).unwrap();
+    let done = init(project.root(), "alice", &named, &[], &mut anyone).unwrap();
     assert_eq!(done.identity.as_ref(), Some(&identity));
     assert_eq!(done.operator.as_deref(), Some("alice"));
     assert_eq!(fs::metadata(&identity).unwrap().mode() & 0o777, 0o600);
@@ -154,21 +154,21 @@ fn init_makes_what_is_missing_and_then_nothing() {
     );
     project.index(&text);
     let hosts = [host("web"), machine("local")];
-    let done = init(project.root(), "alice", &named, &hosts).unwrap();
+    let done = init(project.root(), "alice", &named, &hosts, &mut anyone).unwrap();
     assert_eq!((done.generated, done.left_to_machines), (vec![name("shared")], vec![name("own")]));
     assert_eq!((done.identity, done.operator, done.index), (None, None, None));
     let before = project.index_text();
-    let done = init(project.root(), "alice", &named, &hosts).unwrap();
+    let done = init(project.root(), "alice", &named, &hosts, &mut anyone).unwrap();
     assert!(done.generated.is_empty());
     assert_eq!(project.index_text(), before);
 
     // A second operator: another name, and told what is not readable yet.
     let other = [project.operator("bob").file];
-    let done = init(project.root(), "alice", &other, &hosts).unwrap();
+    let done = init(project.root(), "alice", &other, &hosts, &mut anyone).unwrap();
     assert_eq!((done.operator.as_deref(), done.unreadable), (Some("alice-2"), vec![name("shared")]));
     let mut vault = Vault::open(project.root()).unwrap();
     assert!(vault.reveal(&name("shared"), &Identities::read(&other).unwrap()).is_err());
-    vault.rekey(&[], &Identities::read(&named).unwrap()).unwrap();
+    vault.rekey(&[], &Identities::read(&named).unwrap(), &mut anyone).unwrap();
     assert_eq!(vault.reveal(&name("shared"), &Identities::read(&other).unwrap()).unwrap().len(), 32);
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use cairn_secrets::{ForHost, Identities, LocalVault, Sealed, SecretsError, Vault, open};
-use common::{Party, Project, given, name};
+use common::{Party, Project, anyone, given, name};
 
 const PLANTED: &str = "pl4nted-s3cret-value";
 
@@ -24,7 +24,7 @@ fn project() -> (Project, Party, Party, Vault) {
          [secrets.made]\nhosts = [\"*\"]\ngenerate = \"password:32\"\n[secrets.typed]\nhosts = [\"*\"]\n",
         alice.public, web.public
     ));
-    vault.set(&name("token"), given(PLANTED), &[]).unwrap();
+    vault.set(&name("token"), given(PLANTED), &[], &mut anyone).unwrap();
     (project, alice, web, vault)
 }
 
@@ -100,7 +100,7 @@ fn a_machine_on_this_computer_gets_generated_values_that_stay() {
     // What is not generated cannot come from there, and nothing that is committed does.
     assert!(vault.for_host(&host, &[name("typed")], &Identities::none()).is_err());
     let mut vault = vault;
-    vault.set(&name("made"), cairn_secrets::NewValue::Generated(None), &[]).unwrap();
+    vault.set(&name("made"), cairn_secrets::NewValue::Generated(None), &[], &mut anyone).unwrap();
     let error = vault.for_host(&host, &[name("made")], &Identities::none()).unwrap_err();
     assert!(matches!(error, SecretsError::Unreadable { .. }), "{error}");
     let third = vault.for_host(&host, &[name("made")], &_alice.identities()).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use cairn_secrets::{Identities, OpenError, Recipient, Vault, open};
-use common::{Party, Project, given, name, tool};
+use common::{Party, Project, anyone, given, name, tool};
 
 fn age(arguments: &[&std::ffi::OsStr]) -> Vec<u8> {
     tool(Command::new("age").args(arguments))
@@ -29,7 +29,7 @@ fn age_reads_our_files() {
     let (alice, host, mut vault) = shared(&project);
     let long = "0123456789\n".repeat(90_000);
     for value in ["x", "two\nlines\n", long.as_str()] {
-        vault.set(&name("a"), given(value), &[]).unwrap();
+        vault.set(&name("a"), given(value), &[], &mut anyone).unwrap();
         let file = project.path("secrets/a.age");
         for key in [&alice.file, &host.file] {
             let read = age(&["-d".as_ref(), "-i".as_ref(), key.as_os_str(), file.as_os_str()]);
@@ -69,7 +69,7 @@ fn an_operator_may_use_an_ssh_key() {
     let key = project.ssh_key("id_ed25519", "");
     assert_eq!(key.identities().public().collect::<Vec<_>>(), [&key.public]);
     let mut vault = project.index(&format!("[operators]\nalice = \"{}\"\n[secrets.a]\nhosts = []\n", key.public));
-    vault.set(&name("a"), given("value"), &[]).unwrap();
+    vault.set(&name("a"), given("value"), &[], &mut anyone).unwrap();
     assert_eq!(vault.reveal(&name("a"), &key.identities()).unwrap().expose(), b"value");
 }
 
@@ -77,7 +77,7 @@ fn an_operator_may_use_an_ssh_key() {
 fn files_and_keys_that_are_damaged_or_of_another_kind_are_told_apart() {
     let project = Project::new();
     let (_, host, mut vault) = shared(&project);
-    vault.set(&name("a"), given("value"), &[]).unwrap();
+    vault.set(&name("a"), given("value"), &[], &mut anyone).unwrap();
     let good = project.file("a");
     let key = host.private();
 

@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod arguments;
 mod bootstrap;
 mod copy;
 mod crowd;
@@ -39,4 +40,4 @@ pub use error::TransportError;
 pub use fault::{SshFault, classify};
 pub use learn::learn_host_key;
 pub use session::{Options, Session};
-pub use ssh::{Agent, HostKey, Target, interactive};
+pub use ssh::{Agent, HostKey, Target, attended, interactive};

@@ -1,4 +1,4 @@
-//! How `ssh` is called: which host, which keys, and nothing that could ask a question.
+//! How `ssh` is started: which host, and which keys. [`crate::arguments`] has its options.
 //!
 //! A host whose key the definition pins gets a known-hosts file of its own, under an alias, so that
 //! neither the user's `known_hosts` nor an address that moved to another machine has a say. Without
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use cairn_formats::{Platform, StorePath};
 
+use crate::arguments::{ALIAS, Purpose, arguments};
 use crate::{Options, TransportError};
 
 /// A host and how to reach it.
@@ -80,34 +81,41 @@ pub struct Agent {
 
 /// `ssh` to `target`, running `remote` (already quoted for a shell).
 pub fn conversation(options: &Options, target: &Target, remote: &str) -> Result<Command, TransportError> {
-    let mut command = command(options, target, Manner::Conversation, Some(remote))?;
+    let mut command = command(options, target, Purpose::Conversation, Some(remote))?;
     // ssh translates its messages on no system we know, but its libraries do.
     command.env("LC_ALL", "C");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
-/// `ssh` to `target` for a person, by the same way in: with a terminal if `terminal` says so, running
-/// `remote` (already quoted for a shell) or a login shell. `ssh` may ask for what a key needs.
+/// `ssh` to `target` for a person's own session, by the same way in: with a terminal if `terminal` says
+/// so, running `remote` (already quoted for a shell) or a login shell. `ssh` may ask for what a key needs,
+/// and forwards the key agent where the user's configuration says so.
 pub fn interactive(
     options: &Options,
     target: &Target,
     terminal: bool,
     remote: Option<&str>,
 ) -> Result<Command, TransportError> {
-    command(options, target, Manner::Person { terminal }, remote)
+    command(options, target, Purpose::Session { terminal }, remote)
+}
+
+/// `ssh` to `target` for one command of ours on the user's standard streams. `ssh` may ask for what a key
+/// needs; nothing is forwarded, as in a conversation.
+pub fn attended(options: &Options, target: &Target, terminal: bool, remote: &str) -> Result<Command, TransportError> {
+    command(options, target, Purpose::Attended { terminal }, Some(remote))
 }
 
 fn command(
     options: &Options,
     target: &Target,
-    manner: Manner,
+    purpose: Purpose,
     remote: Option<&str>,
 ) -> Result<Command, TransportError> {
     let known_hosts = target.host_key.as_ref().map(|key| keep(&options.keys, key)).transpose();
     let known_hosts = known_hosts.map_err(TransportError::Local)?;
     let mut command = Command::new(&options.ssh);
-    command.args(arguments(target, known_hosts.as_deref(), options.connect_timeout, manner, remote));
+    command.args(arguments(target, known_hosts.as_deref(), options.connect_timeout, purpose, remote));
     Ok(command)
 }
 
@@ -116,7 +124,7 @@ pub fn learning(target: &Target, known_hosts: &Path, connect_timeout: Duration) 
     // ssh takes the first value that it is given for an option.
     let first = ["StrictHostKeyChecking=accept-new", "PreferredAuthentications=none", "HashKnownHosts=no"];
     let mut args: Vec<OsString> = first.iter().flat_map(|option| ["-o".into(), (*option).into()]).collect();
-    args.extend(arguments(target, Some(known_hosts), connect_timeout, Manner::Conversation, Some("true")));
+    args.extend(arguments(target, Some(known_hosts), connect_timeout, Purpose::Conversation, Some("true")));
     args
 }
 
@@ -134,122 +142,13 @@ fn keep(folder: &Path, key: &HostKey) -> io::Result<PathBuf> {
     Ok(file)
 }
 
-/// Who speaks with the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// We and the agent.
-    Conversation,
-    Person {
-        terminal: bool,
-    },
-}
-
-/// Under this name the pinned key stands in the known-hosts file.
-const ALIAS: &str = "cairn-host";
-
-fn arguments(
-    target: &Target,
-    known_hosts: Option<&Path>,
-    connect_timeout: Duration,
-    manner: Manner,
-    remote: Option<&str>,
-) -> Vec<OsString> {
-    let terminal = manner == Manner::Person { terminal: true };
-    // Twice: also if our own input is no terminal.
-    let mut args: Vec<OsString> = vec![if terminal { "-tt" } else { "-T" }.into()];
-    let mut option = |text: OsString| args.extend(["-o".into(), text]);
-    if manner == Manner::Conversation {
-        // Never a question on the terminal: many hosts are reached at once.
-        option("BatchMode=yes".into());
-        // A fresh connection is one, though the user's configuration may share them.
-        option("ControlPath=none".into());
-    }
-    for fixed in [
-        "StrictHostKeyChecking=yes",
-        "ClearAllForwardings=yes",
-        // Our own streams are compressed.
-        "Compression=no",
-        // A host that vanished is noticed within 45 seconds.
-        "ServerAliveInterval=15",
-        "ServerAliveCountMax=3",
-        "LogLevel=INFO",
-    ] {
-        option(fixed.into());
-    }
-    option(format!("ConnectTimeout={}", connect_timeout.as_secs().max(1)).into());
-    if let Some(path) = known_hosts {
-        let mut file = OsString::from("UserKnownHostsFile=\"");
-        file.push(path);
-        file.push("\"");
-        option(file);
-        option("GlobalKnownHostsFile=/dev/null".into());
-        option(format!("HostKeyAlias={ALIAS}").into());
-        option("UpdateHostKeys=no".into());
-        option("CheckHostIP=no".into());
-    }
-    if let Some(identity) = &target.identity {
-        option("IdentitiesOnly=yes".into());
-        args.extend(["-i".into(), identity.into()]);
-    }
-    if let Some(port) = target.port {
-        args.extend(["-p".into(), port.to_string().into()]);
-    }
-    if let Some(user) = &target.user {
-        args.extend(["-l".into(), user.into()]);
-    }
-    // After `--` an address that begins with a dash is no option.
-    args.extend(["--".into(), target.address.clone().into()]);
-    args.extend(remote.map(OsString::from));
-    args
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn text(target: &Target, files: Option<&Path>) -> Vec<String> {
-        said(target, files, Manner::Conversation, Some("exec true"))
-    }
-
-    fn said(target: &Target, files: Option<&Path>, manner: Manner, remote: Option<&str>) -> Vec<String> {
-        let known_hosts = files.map(|dir| dir.join("known_hosts"));
-        let args = arguments(target, known_hosts.as_deref(), Duration::from_secs(7), manner, remote);
-        args.into_iter().map(|a| a.into_string().unwrap()).collect()
-    }
-
     #[test]
-    fn the_whole_command_line() {
-        let mut target = Target::new("web-1", "192.0.2.1");
-        target.port = Some(2222);
-        target.user = Some("deploy".into());
-        target.identity = Some("/keys/id".into());
-        let expected = "-T -o BatchMode=yes -o ControlPath=none -o StrictHostKeyChecking=yes -o ClearAllForwardings=yes -o Compression=no \
-            -o ServerAliveInterval=15 -o ServerAliveCountMax=3 -o LogLevel=INFO -o ConnectTimeout=7 \
-            -o UserKnownHostsFile=\"/t/known_hosts\" -o GlobalKnownHostsFile=/dev/null -o HostKeyAlias=cairn-host \
-            -o UpdateHostKeys=no -o CheckHostIP=no -o IdentitiesOnly=yes -i /keys/id -p 2222 -l deploy -- 192.0.2.1 ";
-        assert_eq!(text(&target, Some(Path::new("/t"))).join(" "), format!("{expected}exec true"));
-    }
-
-    #[test]
-    fn without_a_pinned_key_the_users_known_hosts_decide() {
-        let args = text(&Target::new("a", "-oProxyCommand=evil"), None);
-        assert!(!args.iter().any(|a| a.contains("KnownHosts")));
-        assert_eq!(args[args.len() - 3..], ["--", "-oProxyCommand=evil", "exec true"]);
-    }
-
-    #[test]
-    fn a_person_takes_the_same_way_and_may_be_asked() {
-        let mut target = Target::new("web-1", "192.0.2.1");
-        target.port = Some(2222);
-        for (terminal, remote) in [(true, None), (false, Some("uptime"))] {
-            let args = said(&target, Some(Path::new("/t")), Manner::Person { terminal }, remote);
-            assert_eq!(args[0], if terminal { "-tt" } else { "-T" });
-            assert_eq!(args.last().unwrap(), remote.unwrap_or("192.0.2.1"));
-            let same = text(&target, Some(Path::new("/t")));
-            assert!(!args.contains(&"BatchMode=yes".to_owned()) && same.contains(&"BatchMode=yes".to_owned()));
-            assert!(args.iter().skip(1).all(|word| same.contains(word) || Some(word.as_str()) == remote), "{args:?}");
-        }
+    fn a_pinned_key_has_a_file_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let key = HostKey::parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ").unwrap();
         let kept = keep(&folder.path().join("keys"), &key).unwrap();

@@ -12,7 +12,7 @@ use crate::rollout::RolloutEntry;
 /// The key, what is wrong with it, and what helps; nothing where that says itself.
 pub type Fault = (String, String, Option<String>);
 
-fn fail(at: impl Into<String>, message: impl Into<String>, help: &str) -> Fault {
+pub(super) fn fail(at: impl Into<String>, message: impl Into<String>, help: &str) -> Fault {
     (at.into(), message.into(), (!help.is_empty()).then(|| help.to_owned()))
 }
 
@@ -47,19 +47,7 @@ fn check_way(definition: &HostDefinition) -> Result<(), Fault> {
         _ => {}
     }
     if let Some(ssh) = &definition.ssh {
-        // A leading dash would be read as an option by ssh.
-        let plain =
-            !ssh.address.is_empty() && !ssh.address.starts_with('-') && !ssh.address.contains(char::is_whitespace);
-        if !plain {
-            return Err(fail("ssh.address", format!("`{}` is not a host name or address", ssh.address), ""));
-        }
-        if ssh.port_before.is_some() && (ssh.port.is_none() || ssh.port == ssh.port_before) {
-            return Err(fail(
-                "ssh.port_before",
-                "the port does not change",
-                "write the new one as `port`; take `port_before` away when the host has moved",
-            ));
-        }
+        ssh.check()?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod service;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +13,7 @@ use cairn_formats::Platform;
 use serde::Deserialize;
 
 pub use self::service::{HealthEntry, KindEntry, LimitsEntry, ListenEntry, LoosenedEntry, ServiceEntry};
+pub use self::ssh::{IdentityPath, SshAddress, SshSection, SshUser};
 use crate::duration;
 use crate::error::DefinitionError;
 use crate::pull::PullSection;
@@ -83,22 +85,6 @@ impl Default for GenerationsSection {
     fn default() -> Self {
         Self { keep: 10, keep_for: None }
     }
-}
-
-/// `[ssh]`: a remote host. What is absent comes from the user's own ssh configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SshSection {
-    pub address: String,
-    pub user: Option<String>,
-    pub port: Option<u16>,
-    /// Where sshd listens as long as it does not yet at `port`: a switch that moves it begins there,
-    /// and is confirmed at `port`.
-    pub port_before: Option<u16>,
-    /// The host's public key, `ssh-ed25519 AAAA…`; without it the user's known hosts decide.
-    pub host_key: Option<String>,
-    /// A private key file; without it the user's agent and configuration decide.
-    pub identity: Option<String>,
 }
 
 const fn native() -> Platform {
@@ -208,6 +194,10 @@ upstreams = ["api"]
             ("[machine]", "[machine]\n[generations]\nkeep_for = \"30\"", "`30` is not a duration"),
             ("linux/amd64", "linux/riscv", "`linux/riscv` is not a platform"),
             ("[machine]", "[ssh]\naddress = \"x\"\nport_before = 22", "the port does not change"),
+            ("[machine]", "[ssh]\naddress = \"x\"\nport = 0", "ssh.port: 0 is not the port"),
+            ("[machine]", "[ssh]\naddress = \"$(touch x)\"", "hosts/x.toml:4:11: ssh.address: \"$(touch x)\" is not"),
+            ("[machine]", "[ssh]\naddress = \"x\"\nuser = \"`id`\"", "hosts/x.toml:5:8: ssh.user: \"`id`\" is not"),
+            ("[machine]", "[ssh]\naddress = \"x\"\nidentity = \"-x\"", "ssh.identity: \"-x\" is not"),
             ("[machine]", "[machine]\n[etc.\"../motd\"]\ntext = \"x\"", "\"../motd\" is not allowed"),
             ("[machine]", "[machine]\n[users.root]\nuid = 1000", "\"root\" is not allowed"),
             ("[machine]", "[machine]\n[mounts.\"/etc\"]\nwhat = \"x\"\ntype = \"ext4\"", "\"/etc\" is not allowed"),

@@ -13,6 +13,10 @@ pub struct PublishOptions {
     /// The cache to write to [default: `publish_to` or `cache` of the host's [pull] section]
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
+    /// Seal secrets to pull.recipient of this host although it is not the key of the last time; may be
+    /// given again
+    #[arg(long, value_name = "HOST")]
+    pub accept_recipient: Vec<String>,
     /// The secret key that signs
     #[arg(long, value_name = "FILE", env = "DEPLOY_CACHE_KEY")]
     pub key: PathBuf,

@@ -28,6 +28,9 @@ passwords. Run again, this changes nothing.")]
         /// Your name among the operators [default: the account's]
         #[arg(long, value_name = "NAME")]
         operator: Option<String>,
+        /// Encrypt to new readers without asking; they are printed
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Give a secret a value
     #[command(after_help = "Examples:
@@ -36,6 +39,9 @@ passwords. Run again, this changes nothing.")]
   deploy secrets set tls-key --from-file server.key   every byte of a file
   deploy secrets set database-password --generate     as the index says
   deploy secrets set api-token --host 'web-*' --generate hex:32
+
+The readers are named before anything is written. One that is new since the last time on this computer
+is asked about.
 
 A value is never an argument: arguments stand in process lists and in the shell's history.")]
     Set {
@@ -50,6 +56,9 @@ A value is never an argument: arguments stand in process lists and in the shell'
         /// For a new secret: a host that may read it, by name or glob; may be given again
         #[arg(long = "host", value_name = "HOST", value_parser = host_pattern)]
         hosts: Vec<HostPattern>,
+        /// Encrypt to new readers without asking; they are printed
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Change a value in your editor, on a file in memory
     #[command(after_help = "Example:
@@ -57,6 +66,9 @@ A value is never an argument: arguments stand in process lists and in the shell'
     Edit {
         #[arg(value_name = "NAME")]
         name: SecretName,
+        /// Encrypt to new readers without asking; they are printed
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Print a value
     #[command(after_help = "Example:
@@ -74,11 +86,15 @@ A value is never an argument: arguments stand in process lists and in the shell'
     #[command(after_help = "Examples:
   deploy secrets rekey                     every secret
   deploy secrets rekey database-password
+  deploy secrets rekey --yes               also to readers that are new on this computer
 
 Values and versions stay. Who lost the right to read a value may have read it: change the value.")]
     Rekey {
         #[arg(value_name = "NAME")]
         names: Vec<SecretName>,
+        /// Encrypt to new readers without asking; they are printed
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Check every file, key and host name
     #[command(after_help = "Example:

@@ -32,5 +32,5 @@ pub fn run(context: &Context, options: &ExecOptions) -> Result<u8> {
     let call = format!("{}/{AGENT_PROGRAM} exec {service} {replica} {}", agent.absolute(), words.join(" "));
     // Any shell reads this, whoever logs in.
     let remote = format!("exec sh -c '[ \"$(id -u)\" = 0 ] && exec {call}; exec sudo -n {call}'");
-    ssh::become_ssh(&fleet, &host, Some(&remote))
+    ssh::become_ssh(fleet.attended(&host, ssh::has_terminal(), &remote)?)
 }

@@ -10,6 +10,7 @@ use cairn_formats::{Sha256, StorePath};
 use cairn_protocol::Source;
 use cairn_recipe::project::Host;
 use cairn_recipe::pull::PullSection;
+use cairn_secrets::Way;
 use cairn_store::Store;
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use super::cache_key;
 use crate::arguments::PublishOptions;
 use crate::context::Context;
 use crate::display::{size, table};
+use crate::host_keys::HostKeys;
 use crate::secrets::Secrets;
 use crate::{context, source};
 
@@ -45,6 +47,7 @@ struct Run<'a> {
     store: &'a Store,
     key: SecretKey,
     secrets: Secrets,
+    host_keys: HostKeys,
     source: Option<Source>,
 }
 
@@ -56,7 +59,8 @@ pub fn run(context: &Context, options: &PublishOptions) -> Result<u8> {
     // All are looked at before anything is built.
     let sections = hosts.iter().map(|host| Ok((host, section(host, &key)?))).collect::<Result<Vec<_>>>()?;
     let source = source::of(&project.root, &context.display);
-    let run = Run { context, options, store: &store, key, secrets: Secrets::of(&project)?, source };
+    let host_keys = HostKeys::new(&project, Way::Pull, &hosts, &options.accept_recipient)?;
+    let run = Run { context, options, store: &store, key, secrets: Secrets::of(&project)?, host_keys, source };
     let mut report = Report { hosts: Vec::new() };
     for (host, pull) in sections {
         let closure = context.build_host(&project, &store, host)?;
@@ -88,6 +92,10 @@ impl Run<'_> {
         let wanted = cairn_fleet::manifest_of(self.store, &closure)?;
         let secrets: Vec<Secret> = wanted.secrets().into_iter().cloned().collect();
         let recipient = recipient(host, pull, &secrets)?;
+        let sealed_to = (!secrets.is_empty()).then_some(recipient);
+        if let Some(news) = sealed_to.map(|key| self.host_keys.check(host, key)).transpose()?.flatten() {
+            self.context.display.note(&news);
+        }
         let paths = self.store.closure(std::slice::from_ref(&closure))?;
         self.context.display.note(&format!("{}: {} store paths to {}", host.name, paths.len(), cache.shown()));
         let uploaded = cairn_cache::upload(self.store, &cache, &self.key, &paths, &|_| ())?;
@@ -96,6 +104,7 @@ impl Run<'_> {
             let known = before.map(|pointer| pointer.secrets).unwrap_or_default();
             self.pointer(host, &closure, self.seal(host, recipient, &secrets, &known, &cache)?)
         })?;
+        sealed_to.map_or(Ok(()), |key| self.host_keys.used(host, key))?;
         Ok(Published {
             name: host.name.clone(),
             closure,

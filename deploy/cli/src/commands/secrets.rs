@@ -1,5 +1,6 @@
 //! `deploy secrets`: values that only operators and hosts may read.
 
+mod readers;
 mod report;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -8,10 +9,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use cairn_recipe::Project;
 use cairn_secrets::{
-    Fault, Findings, Generator, HostPattern, Identities, LocalVault, NewValue, ProjectHost, SecretBytes, SecretName,
-    Vault,
+    Fault, Findings, Generator, HostPattern, Identities, Index, LocalVault, NewValue, ProjectHost, Sealing,
+    SecretBytes, SecretName, Vault,
 };
 
+use self::readers::Readers;
 use crate::arguments::{SecretsAction, SecretsOptions};
 use crate::context::{Context, user};
 
@@ -19,14 +21,14 @@ pub fn run(context: &Context, options: &SecretsOptions) -> Result<u8> {
     let project = context.project()?;
     let command = Secrets { context, project: &project, options };
     match &options.action {
-        SecretsAction::Init { operator } => command.init(operator.as_deref()),
-        SecretsAction::Set { name, generate, from_file, hosts } => {
-            command.set(name, generate.as_ref(), from_file.as_deref(), hosts)
+        SecretsAction::Init { operator, yes } => command.init(operator.as_deref(), *yes),
+        SecretsAction::Set { name, generate, from_file, hosts, yes } => {
+            command.set(name, generate.as_ref(), from_file.as_deref(), hosts, *yes)
         }
-        SecretsAction::Edit { name } => command.edit(name),
+        SecretsAction::Edit { name, yes } => command.edit(name, *yes),
         SecretsAction::Show { name, reveal } => command.show(name, *reveal),
         SecretsAction::List => command.list(),
-        SecretsAction::Rekey { names } => command.rekey(names),
+        SecretsAction::Rekey { names, yes } => command.rekey(names, *yes),
         SecretsAction::Check => command.check(),
     }
 }
@@ -46,10 +48,20 @@ impl Secrets<'_> {
         Ok(Identities::find(&self.options.identity)?)
     }
 
-    fn init(&self, operator: Option<&str>) -> Result<u8> {
+    fn readers(&self, yes: bool) -> Result<Readers> {
+        Readers::new(self.context.display, self.project, &self.options.identity, yes)
+    }
+
+    fn init(&self, operator: Option<&str>, yes: bool) -> Result<u8> {
+        let mut readers = self.readers(yes)?;
+
         let hosts = project_hosts(self.project)?;
         let operator = operator.map_or_else(user, str::to_owned);
-        let done = cairn_secrets::init(&self.project.root, &operator, &self.options.identity, &hosts)?;
+        let mut approve = |index: &Index, sealings: &[Sealing<'_>]| readers.approve(index, sealings);
+        let done = cairn_secrets::init(&self.project.root, &operator, &self.options.identity, &hosts, &mut approve)?;
+        if let (Some(name), Some(key)) = (&done.operator, &done.key) {
+            readers.accepted().accept_own(name, key)?;
+        }
         let report = report::Init::of(&done);
         self.context.display.result(&report, || report.text())?;
         Ok(0)
@@ -61,25 +73,32 @@ impl Secrets<'_> {
         generate: Option<&Option<Generator>>,
         from_file: Option<&Path>,
         hosts: &[HostPattern],
+        yes: bool,
     ) -> Result<u8> {
         let mut vault = self.vault()?;
+        let mut readers = self.readers(yes)?;
+        let mut approve = |index: &Index, sealings: &[Sealing<'_>]| readers.approve(index, sealings);
         if hosts.is_empty() && generate.is_none() {
             vault.may_be_typed(name)?;
         }
+        vault.approve_readers(name, hosts, &mut approve)?;
         let value = match (generate, from_file) {
             (Some(kind), _) => NewValue::Generated(*kind),
             (None, Some(file)) => NewValue::Given(from(file)?),
             (None, None) => NewValue::Given(typed_or_piped(name)?),
         };
-        let version = vault.set(name, value, hosts)?;
+        let version = vault.set(name, value, hosts, &mut approve)?;
         let report = report::Set { name: name.as_str(), version };
         self.context.display.result(&report, || report.text())?;
         Ok(0)
     }
 
-    fn edit(&self, name: &SecretName) -> Result<u8> {
+    fn edit(&self, name: &SecretName, yes: bool) -> Result<u8> {
         let mut vault = self.vault()?;
         vault.may_be_typed(name)?;
+        let mut readers = self.readers(yes)?;
+        let mut approve = |index: &Index, sealings: &[Sealing<'_>]| readers.approve(index, sealings);
+        vault.approve_readers(name, &[], &mut approve)?;
         let before = match vault.ciphertext(name)? {
             Some(_) => vault.reveal(name, &self.identities()?)?,
             None => SecretBytes::new(Vec::new()),
@@ -88,7 +107,7 @@ impl Secrets<'_> {
             self.context.display.note(&format!("{name} is unchanged"));
             return Ok(0);
         };
-        let version = vault.set(name, NewValue::Given(value), &[])?;
+        let version = vault.set(name, NewValue::Given(value), &[], &mut approve)?;
         let report = report::Set { name: name.as_str(), version };
         self.context.display.result(&report, || report.text())?;
         Ok(0)
@@ -132,8 +151,10 @@ impl Secrets<'_> {
         Ok(0)
     }
 
-    fn rekey(&self, names: &[SecretName]) -> Result<u8> {
-        let done = self.vault()?.rekey(names, &self.identities()?)?;
+    fn rekey(&self, names: &[SecretName], yes: bool) -> Result<u8> {
+        let mut readers = self.readers(yes)?;
+        let mut approve = |index: &Index, sealings: &[Sealing<'_>]| readers.approve(index, sealings);
+        let done = self.vault()?.rekey(names, &self.identities()?, &mut approve)?;
         let report = report::Rekey::of(&done);
         self.context.display.result(&report, || report.text())?;
         Ok(0)

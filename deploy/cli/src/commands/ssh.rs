@@ -2,10 +2,9 @@
 
 use std::io::IsTerminal as _;
 use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use cairn_fleet::Fleet;
-use cairn_recipe::project::Host;
 
 use crate::arguments::SshOptions;
 use crate::context::Context;
@@ -15,13 +14,17 @@ pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
     let host = project.host(&options.host)?;
     let store = context.store()?;
     let remote = (!options.command.is_empty()).then(|| options.command.join(" "));
-    become_ssh(&context.fleet(&store)?, &host, remote.as_deref())
+    become_ssh(context.fleet(&store)?.ssh(&host, has_terminal(), remote.as_deref())?)
 }
 
-/// Only returns when it fails: `ssh` takes our place, with our terminal if there is one.
-pub fn become_ssh(fleet: &Fleet, host: &Host, remote: Option<&str>) -> Result<u8> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let mut command = fleet.ssh(host, terminal, remote)?;
-    Err(command.exec())
-        .with_context(|| format!("cannot run {}: install the OpenSSH client", fleet.options.ssh.display()))
+/// Whether `ssh` gets a terminal from us to pass on.
+pub fn has_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Only returns when it fails: `ssh` replaces this process.
+pub fn become_ssh(mut command: Command) -> Result<u8> {
+    let error = command.exec();
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(error).with_context(|| format!("cannot run {program}: install the OpenSSH client"))
 }

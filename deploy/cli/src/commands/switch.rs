@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
+use cairn_closure::Secret;
 use cairn_fleet::{Fleet, FleetError, HostReport, NotHeld, OnHosts, Plan, Plans, Run, Terms, exit_code};
 use cairn_formats::StorePath;
 use cairn_notify::Announcer;
-use cairn_protocol::Source;
+use cairn_protocol::{SealedSecret, Source};
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
+use cairn_secrets::Way;
 use serde::Serialize;
 
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
+use crate::host_keys::HostKeys;
 use crate::secrets::Secrets;
 use crate::{display, interrupt, news, source};
 
@@ -51,10 +54,12 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         }
     };
     let secrets = Secrets::of(&project)?;
-    let seal = |host: &Host, key: Option<&str>, wanted: &[_]| {
-        secrets.seal(host, key, wanted).map_err(|error| format!("{error:#}"))
-    };
+    let host_keys = HostKeys::new(&project, Way::Switch, &hosts, &options.accept_recipient)?;
     let progress = context.display.hosts();
+    let seal = |host: &Host, key: Option<&str>, wanted: &[_]| {
+        seal(&secrets, &host_keys, host, key, wanted, &|note| progress.aside(|| context.display.note(note)))
+            .map_err(|error| format!("{error:#}"))
+    };
     let unanswered = AtomicBool::new(false);
     let ask = |plan: &Plan| {
         context.display.note(display::plan(plan).trim_end());
@@ -115,6 +120,23 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         return Ok(0);
     }
     conclude(context, &news, reports, options.reach.skip_unreachable)
+}
+
+/// Seals to the key that the host answers with, if that is the one of the last time, or is accepted.
+fn seal(
+    secrets: &Secrets,
+    host_keys: &HostKeys,
+    host: &Host,
+    key: Option<&str>,
+    wanted: &[Secret],
+    note: &dyn Fn(&str),
+) -> Result<Vec<SealedSecret>> {
+    if let Some(news) = key.map(|key| host_keys.check(host, key)).transpose()?.flatten() {
+        note(&news);
+    }
+    let sealed = secrets.seal(host, key, wanted)?;
+    key.map_or(Ok(()), |key| host_keys.used(host, key))?;
+    Ok(sealed)
 }
 
 /// Of a host that pulls, the pointer has the last word.

@@ -1,10 +1,9 @@
 #!/bin/sh
-# Makes a fresh Linux host with systemd run `@HOST@`: installs the agent, and a timer that has it pull
-# what to run. For cloud-init's user data, or by hand as root; may run again. It holds no secret.
+# Makes a fresh Linux host with systemd run what is published for a host of a project: installs the
+# agent, and a timer that has it pull what to run. For cloud-init's user data, or by hand as root; may run again. It holds no secret.
 set -eu
 umask 022
 
-sha256=@SHA256@
 dir=/usr/local/lib/cairn
 new=$dir/cairn-agent.new
 
@@ -23,25 +22,26 @@ get() {
     fi
 }
 
+# The values of this host.
+@VALUES@
+
 is_agent() {
     echo "$sha256  $1" | sha256sum -c > /dev/null 2>&1
 }
 
 [ "$(id -u)" = 0 ] || fail "run this as root"
-[ "$(uname -m)" = @MACHINE@ ] || fail "this host is $(uname -m), and the definition of @HOST@ is for @MACHINE@"
+[ "$(uname -m)" = "$machine" ] || fail "this host is $(uname -m), and the definition of $host is for $machine"
 [ -d /run/systemd/system ] || fail "systemd does not run this host"
 mkdir -p "$dir" /etc/cairn
 
 if ! is_agent "$dir/cairn-agent"; then
-    @FETCH@ || fail "the agent cannot be fetched: publish @HOST@ with the deploy that printed this"
+    fetch || fail "the agent cannot be fetched: publish $host with the deploy that printed this"
     is_agent "$new" || fail "what was fetched is not the agent (sha256 $sha256)"
     chmod 755 "$new"
     mv "$new" "$dir/cairn-agent"
 fi
 
-cat > /etc/cairn/pull.json << 'END'
-@CONFIG@
-END
+printf '%s\n' "$config" > /etc/cairn/pull.json
 
 cat > /etc/systemd/system/cairn-pull.service << 'END'
 [Unit]
@@ -58,14 +58,14 @@ EnvironmentFile=-/etc/cairn/pull.env
 TimeoutStartSec=3h
 END
 
-cat > /etc/systemd/system/cairn-pull.timer << 'END'
+cat > /etc/systemd/system/cairn-pull.timer << END
 [Unit]
 Description=Cairn: look whether this host is to run something else
 
 [Timer]
 OnBootSec=5s
-OnUnitInactiveSec=@INTERVAL@s
-RandomizedDelaySec=@SPREAD@s
+OnUnitInactiveSec=${interval}s
+RandomizedDelaySec=${spread}s
 
 [Install]
 WantedBy=timers.target

@@ -11,6 +11,7 @@
 //! hosts = ["web-*"]                  # names or globs; these hosts may read it
 //! generate = "password:32"           # optional: made, never typed
 //! help = "the API's own role"        # optional
+//! notifications = true               # optional: [[notify]] of deploy.toml may use it
 //! version = 3                        # written by deploy: raised when the value changes
 //! sealed-to = ["alice 0f3c…"]        # written by deploy: whom the file is encrypted to
 //! ```
@@ -43,6 +44,8 @@ pub struct Entry {
     pub hosts: Vec<HostPattern>,
     pub generate: Option<Generator>,
     pub help: String,
+    /// Whether `[[notify]]` of deploy.toml may use the value, as an address or to sign with.
+    pub notifications: bool,
     /// 0: never set.
     pub version: u64,
     /// Whom the file is encrypted to, as it was written last.
@@ -127,6 +130,8 @@ struct RawEntry {
     generate: Option<Spanned<String>>,
     #[serde(default)]
     help: String,
+    #[serde(default)]
+    notifications: bool,
     #[serde(default)]
     version: u64,
     #[serde(default)]
@@ -220,7 +225,8 @@ impl Faults<'_> {
             });
             let sealed_to = sealed_to.collect();
             if let Some(name) = name {
-                secrets.insert(name, Entry { hosts, generate, help: entry.help, version: entry.version, sealed_to });
+                let RawEntry { help, notifications, version, .. } = entry;
+                secrets.insert(name, Entry { hosts, generate, help, notifications, version, sealed_to });
             }
         }
         secrets
