@@ -19,6 +19,10 @@ pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
 }
 
 /// Only returns when it fails: `ssh` takes our place, with our terminal if there is one.
+///
+/// What the host writes from then on reaches the terminal as it is, on purpose: an operator who opens a
+/// shell or an editor there wants the host to draw on the screen. It is the only way around
+/// [`crate::terminal`], of `deploy ssh` and `deploy exec`.
 pub fn become_ssh(fleet: &Fleet, host: &Host, remote: Option<&str>) -> Result<u8> {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut command = fleet.ssh(host, terminal, remote)?;
