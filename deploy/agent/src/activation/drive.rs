@@ -10,7 +10,7 @@ use super::record::{Journal, Record};
 use super::{reserve, root_name};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{files, generations};
+use crate::{files, generations, output};
 
 /// The activation on its way.
 pub struct Drive<'a, H> {
@@ -115,7 +115,7 @@ fn wind_up(paths: &Paths, record: &Record) -> Result<()> {
         // It is live whether or not its note can say so.
         let note = || generations::write_note(paths, *generation, record);
         if let Err(error) = reserve::write(paths, &record.id, note) {
-            eprintln!("cairn-agent: {error}");
+            output::warn(&format!("cairn-agent: {error}"));
         }
     }
     Journal::of(paths, &record.id).end(outcome)?;
