@@ -9,6 +9,7 @@ use cairn_recipe::project::Host;
 
 use crate::arguments::SshOptions;
 use crate::context::Context;
+use crate::terminal::Stream;
 
 pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
     let project = context.project()?;
@@ -24,7 +25,7 @@ pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
 /// shell or an editor there wants the host to draw on the screen. It is the only way around
 /// [`crate::terminal`], of `deploy ssh` and `deploy exec`.
 pub fn become_ssh(fleet: &Fleet, host: &Host, remote: Option<&str>) -> Result<u8> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let terminal = std::io::stdin().is_terminal() && Stream::Out.is_terminal();
     let mut command = fleet.ssh(host, terminal, remote)?;
     Err(command.exec())
         .with_context(|| format!("cannot run {}: install the OpenSSH client", fleet.options.ssh.display()))
