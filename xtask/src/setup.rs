@@ -44,6 +44,7 @@ const ORACLES: &[Need] = &[
     ("gpg-agent", "gpg-agent"),
     ("gpgconf", "gpgconf"),
     ("git", "git"),
+    ("script", "bsdutils"),
     ("curl", "curl"),
     ("systemd-analyze", "systemd"),
     ("openssl", "openssl"),

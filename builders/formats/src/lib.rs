@@ -4,7 +4,7 @@
 //! serves the command, the agent on the host and the program inside the build sandbox. The formats
 //! are those of Nix 2.8 (store layer version 1); the tests hold values taken from `nix-store`.
 //! [`report`] holds what errors about text files share, [`glob`] what patterns over names do,
-//! [`time`] how points in time are written.
+//! [`time`] how points in time are written, [`printable`] how foreign text is shown.
 //!
 //! ```
 //! use cairn_formats::{Sha256, StoreName, fixed_flat};
@@ -24,6 +24,7 @@ pub mod nar;
 pub mod narinfo;
 mod nix32;
 mod platform;
+pub mod printable;
 mod rel_path;
 pub mod report;
 mod store_path;

@@ -10,7 +10,7 @@ use crate::activation::{self, GLANCE, Holder, Lock, record, record::Record};
 use crate::error::{Result, file};
 use crate::paths::Paths;
 use crate::receive::begun;
-use crate::{generations, install, manifests, retention, secrets};
+use crate::{generations, install, manifests, output, retention, secrets};
 
 /// Records of ended activations that stay: the host's history.
 const KEPT_RECORDS: usize = 200;
@@ -79,6 +79,6 @@ pub fn after_commit(store: &Store, paths: &Paths, request: &ActivationRequest) {
         _ => run(store, retention, false).map(drop),
     });
     if let Err(e) = collected {
-        eprintln!("cairn-agent: cannot collect old generations: {e}");
+        output::warn(&format!("cairn-agent: cannot collect old generations: {e}"));
     }
 }

@@ -12,6 +12,8 @@
 //! by itself what a pointer in a binary cache names; and from the directory of
 //! generators it emits the committed generation's units.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod activation;
 pub mod adopted;
 pub mod arrive;
@@ -33,6 +35,7 @@ pub mod install;
 pub mod logs;
 pub mod maintenance;
 pub mod manifests;
+pub mod output;
 pub mod paths;
 pub mod ports;
 pub mod private;

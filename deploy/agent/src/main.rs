@@ -19,6 +19,8 @@
 //!
 //! Arguments are parsed by hand: nobody types them, and the program travels to every new host.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use cairn_agent::error::AgentError;
 use cairn_agent::paths::Paths;
-use cairn_agent::{activation, boot, enter, generator, maintenance, private, pull, serve, shutdown, system};
+use cairn_agent::{activation, boot, enter, generator, maintenance, output, private, pull, serve, shutdown, system};
 use cairn_protocol::{ActivationId, decode_word};
 
 const USAGE: u8 = 2;
@@ -46,11 +48,11 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Stop::Usage(message)) => {
-            eprintln!("cairn-agent: {message}");
+            output::warn(&format!("cairn-agent: {message}"));
             ExitCode::from(USAGE)
         }
         Err(Stop::Failed(message)) => {
-            eprintln!("cairn-agent: {message}");
+            output::warn(&format!("cairn-agent: {message}"));
             ExitCode::FAILURE
         }
     }
@@ -85,7 +87,7 @@ fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
         ["expire"] => maintenance::expire(&Paths::host()).map_err(advised),
         ["host"] => system::boot(&Paths::host()).map_err(advised),
         ["version"] => {
-            println!("cairn-agent {}", env!("CARGO_PKG_VERSION"));
+            output::note(concat!("cairn-agent ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
         ["notices"] => std::io::stdout().write_all(NOTICES.as_bytes()).map_err(failed),

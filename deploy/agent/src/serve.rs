@@ -25,7 +25,7 @@ use crate::error::AgentError;
 use crate::paths::Paths;
 use crate::{
     activation, adopted, arrive, collect, examine, generations, history, host_record, install, logs, maintenance,
-    private, reading, receive, restart, secrets, status, uninstall, unlock,
+    output, private, reading, receive, restart, secrets, status, uninstall, unlock,
 };
 
 /// A store of no more paths is announced in full; 5,000 names take 0.3 MiB.
@@ -99,7 +99,7 @@ impl Opened {
             && let Err(error) = arrive::settle(&store)
         {
             // It serves all the same, and comes again next time.
-            eprintln!("cairn-agent: it has no place in the store: {error}");
+            output::warn(&format!("cairn-agent: it has no place in the store: {error}"));
         }
         Ok(self.store.get_or_init(|| store))
     }

@@ -25,7 +25,7 @@ use socket2::{SockFilter, SockRef};
 use crate::error::{Fault, Result, file};
 use crate::paths::Paths;
 use crate::tcp::Listener;
-use crate::{drain, manifests, systemd, tcp};
+use crate::{drain, manifests, output, systemd, tcp};
 
 /// For a service that accepts nothing any more.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ pub fn run() -> Result<()> {
         refuse_new(socket).map_err(|error| Fault::new(format!("cannot put a filter on a socket: {error}")))?;
     }
     if !wait_until_taken(&addresses) {
-        eprintln!("cairn-agent: connections still wait to be accepted by services that are stopped now");
+        output::warn("cairn-agent: connections still wait to be accepted by services that are stopped now");
     }
     for (unit, signal) in systemd::stop_signals(&units)? {
         systemd::signal(&[unit], &signal)?;

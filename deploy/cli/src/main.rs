@@ -3,6 +3,9 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done; 1 failed,
 //! nothing changed; 2 usage; 3 failed and reverted; 4 some hosts failed; 5 locked by another.
 
+// Everything goes through `terminal`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod commands;
 mod context;
@@ -13,6 +16,7 @@ mod news;
 mod programs;
 mod secrets;
 mod source;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -21,11 +25,22 @@ use clap::Parser as _;
 use crate::arguments::{Arguments, Command};
 use crate::context::Context;
 
+/// Wrong arguments.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // As clap does: nothing is to be done about a stream that is closed.
+            let _ = terminal::usage::<Arguments>(&error);
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DEPLOY_LOG").unwrap_or_default())
-        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_writer(|| terminal::Log)
         .init();
     match run(&arguments) {
         Ok(code) => ExitCode::from(code),
@@ -39,7 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     // These need neither a project nor a store.
     match &arguments.command {
-        Command::Completions { shell } => return Ok(commands::shell::completions(*shell)),
+        Command::Completions { shell } => return commands::shell::completions(*shell),
         Command::CacheKey(action) => return commands::cache_key::run(&arguments.global, action),
         Command::Man { dir } => return commands::shell::manual(dir.as_deref()),
         Command::Notices => return commands::notices::run(),

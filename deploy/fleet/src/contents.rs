@@ -44,9 +44,21 @@ pub enum Origin {
 
 /// Reads store paths, here or there.
 pub struct Reader<'a> {
-    pub store: &'a Store,
-    pub session: &'a mut Session,
+    store: &'a Store,
+    session: &'a mut Session,
+    left: Budget,
 }
+
+/// What one comparison may take in from a host. The host says which services a generation of it has,
+/// and each of them makes the client read on, up to 3 MiB an answer.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    answers: usize,
+    bytes: usize,
+}
+
+/// A host of 100 services, each with Debian and Python packages, takes 600 answers of 60 MiB.
+const MOST: Budget = Budget { answers: 4096, bytes: 256 << 20 };
 
 impl Contents {
     /// Both sides of a comparison; `None` for a host that runs nothing of ours.
@@ -97,6 +109,12 @@ impl Side {
             }
         }
         Ok(())
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub const fn new(store: &'a Store, session: &'a mut Session) -> Self {
+        Self { store, session, left: MOST }
     }
 }
 
@@ -158,8 +176,26 @@ impl Reader<'_> {
         }
         let wanted = Reading { path: path.clone(), below: below.to_owned(), what };
         match self.session.request(&Request::Read(wanted), &mut |_| ())? {
-            Response::Read { texts } => Ok(texts),
-            other => Err(FleetError::Answer { host: self.session.host().to_owned(), answer: format!("{other:?}") }),
+            Response::Read { texts } => self.within_budget(texts),
+            other => Err(FleetError::answer(self.session.host(), &other)),
+        }
+    }
+
+    /// What a host has answered, if it is not too much by now.
+    fn within_budget(&mut self, texts: Texts) -> Result<Texts, FleetError> {
+        let files: usize = texts.files.iter().map(|(name, text)| name.len() + text.len()).sum();
+        let bytes = files + texts.left_out.iter().map(String::len).sum::<usize>();
+        match (self.left.answers.checked_sub(1), self.left.bytes.checked_sub(bytes)) {
+            (Some(answers), Some(bytes)) => {
+                self.left = Budget { answers, bytes };
+                Ok(texts)
+            }
+            _ => Err(self.fault(format!(
+                "what it says its generations hold takes more than {} answers or {} MiB to read, and nothing was \
+                 compared: look at the host before you use it again, it may be compromised",
+                MOST.answers,
+                MOST.bytes >> 20
+            ))),
         }
     }
 
@@ -207,7 +243,55 @@ fn wheel(folder: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use cairn_protocol::frame;
+
     use super::*;
+
+    /// A host that answers every question with the same megabyte.
+    #[test]
+    fn a_host_does_not_make_us_read_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root")).unwrap();
+        let hello = cairn_protocol::Hello {
+            version: cairn_protocol::VERSION,
+            agent: String::new(),
+            platform: cairn_formats::Platform::native(),
+            free_bytes: 0,
+            current: None,
+            valid: Vec::new(),
+            all_valid: true,
+            secrets: Vec::new(),
+            host_key: None,
+            host: cairn_protocol::HostSummary::default(),
+        };
+        let mut first = cairn_protocol::PREAMBLE.as_bytes().to_vec();
+        frame::write_message(&mut first, frame::Kind::Hello, &hello).unwrap();
+        let texts = Texts { files: BTreeMap::from([("x".to_owned(), "x".repeat(1 << 20))]), left_out: Vec::new() };
+        let mut answer = Vec::new();
+        frame::write_message(&mut answer, frame::Kind::Response, &Response::Read { texts }).unwrap();
+        std::fs::write(dir.path().join("hello"), first).unwrap();
+        std::fs::write(dir.path().join("answer"), answer).unwrap();
+        let path = StorePath::parse("0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-api").unwrap();
+        for (left, most) in
+            [(Budget { answers: 4096, bytes: 5 << 20 }, 4), (Budget { answers: 7, bytes: usize::MAX }, 7)]
+        {
+            let mut command = std::process::Command::new("sh");
+            command.current_dir(dir.path()).args(["-c", "cat hello; while cat answer; do :; done"]);
+            let mut session = Session::spawn(command, "web-1").unwrap();
+            let mut reader = Reader { left, ..Reader::new(&store, &mut session) };
+            let mut read = 0;
+            let error = loop {
+                assert!(read < 100, "there is no end of it");
+                match reader.read(&path, "", What::Texts) {
+                    Ok(_) => read += 1,
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert_eq!(read, most);
+            assert!(error.contains("web-1") && error.contains("answers or"), "{error}");
+        }
+    }
 
     #[test]
     fn packages_are_read_as_images_list_them() {

@@ -1,6 +1,7 @@
 //! What differs between two closures, for people and for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use cairn_closure::Change;
 use serde::Serialize;
@@ -9,6 +10,9 @@ use similar::TextDiff;
 use crate::Contents;
 use crate::contents::{Origin, Packages};
 
+/// A comparison of two texts takes time with the square of their differences, and one of them may be a
+/// host's. Later the rest is told as one change.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Lines of context around each change.
 const CONTEXT: usize = 3;
 
@@ -135,7 +139,9 @@ fn unified(file: &str, from: &Option<String>, to: &Option<String>) -> String {
         None => "/dev/null".to_owned(),
     };
     let [old, new] = [from, to].map(|text| text.as_deref().unwrap_or_default());
-    TextDiff::from_lines(old, new)
+    TextDiff::configure()
+        .timeout(PATIENCE)
+        .diff_lines(old, new)
         .unified_diff()
         .context_radius(CONTEXT)
         .header(&name("a", from), &name("b", to))

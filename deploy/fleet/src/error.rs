@@ -67,7 +67,16 @@ pub enum FleetError {
     Answer { host: String, answer: String },
 }
 
+/// Characters of an answer that an error repeats.
+const SHOWN: usize = 200;
+
 impl FleetError {
+    /// Of a host that answered another question. The answer may be of any length.
+    pub fn answer(host: &str, answer: &impl std::fmt::Debug) -> Self {
+        let answer = format!("{answer:?}").chars().take(SHOWN).collect();
+        Self::Answer { host: host.to_owned(), answer }
+    }
+
     /// The host's own account of what went wrong, with log lines.
     pub fn problem(&self) -> Option<&Problem> {
         match self {

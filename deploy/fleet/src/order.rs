@@ -10,7 +10,7 @@ use cairn_protocol::{Request, Response};
 use cairn_recipe::project::Host;
 use cairn_transport::Session;
 
-use crate::reach::{ANSWER, unexpected};
+use crate::reach::unexpected;
 use crate::{Fleet, FleetError, Terms};
 
 /// Places in `hosts`, in waves: each wave needs only what the waves before it have brought about.
@@ -58,7 +58,7 @@ impl Holding {
         let (over, end) = channel();
         let thread = std::thread::spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = end.recv_timeout(SIGN) {
-                if let Err(error) = session.request_within(ANSWER, &Request::StillHere) {
+                if let Err(error) = session.request(&Request::StillHere, &mut |_| ()) {
                     tracing::warn!(%error, "the fleet's lock is lost");
                     return;
                 }
@@ -126,7 +126,7 @@ impl Fleet<'_> {
             reason: terms.reason.map(str::to_owned),
             silence: u32::try_from(SILENCE.as_secs()).unwrap_or(u32::MAX),
         };
-        match session.request_within(ANSWER, &request)? {
+        match session.request(&request, &mut |_| ())? {
             Response::Held => Ok(session),
             other => Err(unexpected(host, &other)),
         }

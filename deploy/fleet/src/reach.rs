@@ -1,7 +1,6 @@
 //! From a host of the project to a session with its agent.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use cairn_formats::StorePath;
 use cairn_formats::time::rfc3339;
@@ -15,9 +14,6 @@ use crate::FleetError;
 use crate::ahead::Ahead;
 use crate::event::{Event, Listener};
 use crate::report::{Endpoint, StatusEntry};
-
-/// How long a host may take for an answer that it has at hand, or that it asks its services for.
-pub(crate) const ANSWER: Duration = Duration::from_secs(120);
 
 /// What working on hosts needs.
 pub struct Fleet<'a> {
@@ -120,7 +116,7 @@ impl Fleet<'_> {
     pub fn status(&self, host: &Host, agent: &StorePath, listener: &Listener) -> StatusEntry {
         let asked = self.reach(host, false, listener).and_then(|reached| {
             let mut session = self.connect(host, &reached, agent)?;
-            match session.request_within(ANSWER, &Request::Status)? {
+            match session.request(&Request::Status, &mut |_| ())? {
                 Response::Status { status } => Ok((reached.address, status)),
                 other => Err(unexpected(host, &other)),
             }
@@ -169,7 +165,7 @@ impl Fleet<'_> {
 
 /// Of a host that answered another question.
 pub(crate) fn unexpected(host: &Host, answer: &impl std::fmt::Debug) -> FleetError {
-    FleetError::Answer { host: host.name.clone(), answer: format!("{answer:?}") }
+    FleetError::answer(&host.name, answer)
 }
 
 fn url(address: &str, endpoint: &cairn_protocol::Endpoint) -> String {

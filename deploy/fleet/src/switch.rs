@@ -18,7 +18,7 @@ use cairn_transport::{CopyProgress, Session, copy_closure};
 use crate::ask::retention;
 use crate::event::{Event, Listener};
 use crate::plan::{Plan, agent_of, manifest_of};
-use crate::reach::{ANSWER, unexpected};
+use crate::reach::unexpected;
 use crate::report::{HostReport, Outcome};
 use crate::{Fleet, FleetError, Reached};
 
@@ -126,7 +126,7 @@ impl Fleet<'_> {
         self.send(host, &mut session, &paths, terms.listener, course)?;
         if !secrets.is_empty() {
             (terms.listener)(Event::Secrets { host: &host.name, count: secrets.len() });
-            match session.request_within(ANSWER, &Request::KeepSecrets { secrets })? {
+            match session.request(&Request::KeepSecrets { secrets }, &mut |_| ())? {
                 Response::Kept => {}
                 other => return Err(unexpected(host, &other)),
             }

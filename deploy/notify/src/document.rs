@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_fleet::{HostReport, Outcome};
+use cairn_formats::printable;
 use cairn_formats::time::rfc3339;
 use cairn_protocol::{ActivationEvent, Problem, ServiceState, Source, Step};
 use serde::Serialize;
@@ -19,6 +20,14 @@ pub struct Document {
     pub time: String,
     #[serde(flatten)]
     pub event: Event,
+}
+
+impl Document {
+    /// As it is sent. It has the text of hosts and services: what could deceive a reader of the file is
+    /// escaped, and means the same to a program.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self).map(|document| printable::json(&document).into_owned())
+    }
 }
 
 /// What holds for a run as a whole.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cairn_fleet::Outcome;
+use cairn_formats::printable;
 use serde_json::{Value, json};
 
 use crate::document::{Document, Event, Facts, HostOutcome, Member, Verdict};
@@ -106,9 +107,10 @@ fn evidence(host: &HostOutcome) -> Option<String> {
     Some(format!("{of} on {}:\n```\n{}\n```\n", escape(&host.member.host), lines.join("\n")))
 }
 
-/// Slack's three: without them a text could call people (`<!channel>`) or hide where a link leads.
+/// Slack's three: without them a text could call people (`<!channel>`) or hide where a link leads. And
+/// what a reader would not see, or would see in another order.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    printable::line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -120,6 +122,7 @@ fn cut(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn member(host: &str, fleet: Option<&str>) -> Member {
@@ -173,6 +176,22 @@ mod tests {
              cairn-api-0123456789ab-1.service on web-2:\n```\n{lines}\n```\n"
         );
         assert_eq!(text(&ended), wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_shown() {
+        let hostile = "x\x1b[2J\u{202e}\u{200b}\n• web-2: switched";
+        let hosts = vec![host("web-1", Outcome::Failed, Some(hostile), &[hostile])];
+        let ended = Event::Ended { facts: facts(), outcome: Verdict::Failure, exit_code: 1, seconds: 1.0, hosts };
+        let shown = text(&ended);
+        assert!(!shown.contains(['\x1b', '\u{202e}', '\u{200b}']), "{shown:?}");
+        assert!(shown.contains("x\\u{1b}[2J\\u{202e}\\u{200b}") && !shown.contains("\n• web-2"), "{shown}");
+        // In a document of the stream, too, with the value as it is.
+        let document = Document { version: 1, run: String::new(), number: 1, time: String::new(), event: ended };
+        let json = document.json().unwrap();
+        assert!(!json.contains(['\x1b', '\u{202e}', '\u{200b}']), "{json:?}");
+        let value: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["hosts"][0]["error"], hostile);
     }
 
     #[test]

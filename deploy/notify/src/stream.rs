@@ -55,10 +55,9 @@ impl Stream {
     }
 
     pub(crate) fn send(&self, document: &Document) {
-        if let Ok(mut line) = serde_json::to_vec(document) {
-            line.push(b'\n');
+        if let Ok(line) = document.json() {
             // A thread that has ended has told why.
-            let _ = self.lines.send(line);
+            let _ = self.lines.send(format!("{line}\n").into_bytes());
         }
     }
 

@@ -62,12 +62,12 @@ impl Target {
 
     fn deliver(&self, agent: &Agent, document: &Document) -> Result<(), String> {
         let url = self.address.as_ref().map_err(Clone::clone)?;
-        let json = |value: Result<Vec<u8>, serde_json::Error>| value.map_err(|error| error.to_string());
+        let failed = |error: serde_json::Error| error.to_string();
         let mut headers = vec![("content-type", "application/json".to_owned())];
         let body = match self.kind {
-            NotifyKind::Slack => json(serde_json::to_vec(&slack::message(document)))?,
+            NotifyKind::Slack => serde_json::to_vec(&slack::message(document)).map_err(failed)?,
             NotifyKind::Webhook => {
-                let body = json(serde_json::to_vec(document))?;
+                let body = document.json().map_err(failed)?.into_bytes();
                 headers.push(("x-cairn-event", document.event.name().to_owned()));
                 headers.push(("x-cairn-delivery", format!("{}-{}", document.run, document.number)));
                 if let Some(key) = &self.signing_key {

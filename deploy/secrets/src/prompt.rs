@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
+use cairn_formats::printable;
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
@@ -18,7 +19,8 @@ pub fn ask_hidden(what: &str, help: &'static str) -> Result<SecretBytes> {
     let failed = |source| SecretsError::Io { action: "ask on", path: "/dev/tty".into(), source };
     let line = {
         let quiet = Quiet::new(&terminal).map_err(failed)?;
-        write!(terminal, "{what} (not shown): ").map_err(failed)?;
+        // It may be the name of a file that somebody else has chosen.
+        write!(terminal, "{} (not shown): ", printable::line(what)).map_err(failed)?;
         let line = read_line(&mut terminal).map_err(failed)?;
         drop(quiet);
         line

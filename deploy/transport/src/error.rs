@@ -28,6 +28,14 @@ pub enum TransportError {
     /// It is there, and nothing comes from it.
     #[error("nothing came from {host} for {seconds} s while {during}: log in and look what hangs there")]
     Silent { host: String, during: String, seconds: u64 },
+    /// Something comes from it, and there is no end of it.
+    #[error(
+        "{host} was not done within {seconds} s while {during}, and the connection was closed: log in and look what it does"
+    )]
+    TooLong { host: String, during: String, seconds: u64 },
+    /// It sends more than it may.
+    #[error("{host} answered the request `{request}` with more than {limit}, and the connection was closed: {advice}")]
+    TooMuch { host: String, request: &'static str, limit: String, advice: &'static str },
     #[error("{host} does not keep to the protocol: {detail}")]
     Protocol { host: String, detail: String },
     /// The agent answered that it could not.
@@ -61,7 +69,10 @@ impl TransportError {
 
     /// Whether there was no way to the host, as opposed to one that it refused.
     pub const fn unreachable(&self) -> bool {
-        matches!(self, Self::Ssh { fault: SshFault::Unreachable { .. } | SshFault::Silent { .. }, .. })
+        matches!(
+            self,
+            Self::Ssh { fault: SshFault::Unreachable { .. } | SshFault::Silent { .. } | SshFault::TooLong { .. }, .. }
+        )
     }
 
     /// Whether the server had too many logins under way.

@@ -5,6 +5,7 @@
 //! exits with 255 for faults of its own and with the remote command's code otherwise.
 
 use crate::bootstrap;
+use crate::silence::Fired;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SshFault {
@@ -41,6 +42,10 @@ pub enum SshFault {
     NotWritten { detail: String },
     #[error("nothing came from it for {seconds} s: log in by hand and look what hangs there")]
     Silent { seconds: u64 },
+    #[error(
+        "its agent did not speak within {seconds} s, though something came from it: log in by hand and look what comes"
+    )]
+    TooLong { seconds: u64 },
     #[error("ssh ended before the agent spoke ({status}){}", detail_of(.detail))]
     Other { status: String, detail: String },
 }
@@ -49,6 +54,14 @@ pub enum SshFault {
 const NO_GREETING: &str = "kex_exchange_identification";
 
 impl SshFault {
+    /// A limit of time ended the connection.
+    pub(crate) const fn of(fired: Fired) -> Self {
+        match fired {
+            Fired::Silence(limit) => Self::Silent { seconds: limit.as_secs() },
+            Fired::Total(limit) => Self::TooLong { seconds: limit.as_secs() },
+        }
+    }
+
     /// Whether it may work a moment later: see [`crate::crowd`].
     pub fn is_crowded(&self) -> bool {
         matches!(self, Self::Unreachable { detail } if detail.contains(NO_GREETING))

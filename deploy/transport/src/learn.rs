@@ -5,10 +5,12 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::TransportError;
 use crate::fault;
+use crate::limits::TimeLimit;
+use crate::pipe::Pipe;
 use crate::session::Options;
 use crate::ssh::{self, HostKey, Target};
+use crate::{SshFault, TransportError};
 
 /// What the host at that address shows now: its key, and the key's fingerprint (`SHA256:…`).
 pub fn learn_host_key(target: &Target, options: &Options) -> Result<(HostKey, String), TransportError> {
@@ -16,12 +18,18 @@ pub fn learn_host_key(target: &Target, options: &Options) -> Result<(HostKey, St
     let learnt = folder.path().join("known_hosts");
     let mut command = Command::new(&options.ssh);
     command.env("LC_ALL", "C").args(ssh::learning(target, &learnt, options.connect_timeout));
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.map_err(|source| TransportError::NoSsh { program: options.ssh.clone(), source })?;
+    let no_ssh = |source| TransportError::NoSsh { program: options.ssh.clone(), source };
+    let mut pipe = Pipe::start(command, &target.name).map_err(no_ssh)?;
+    let limit = options.connect_timeout + options.start_timeout;
+    pipe.limit_time(TimeLimit { silence: Some(limit), total: Some(options.limits.question) });
+    pipe.skip_output();
+    let (status, stderr) = pipe.end();
     let text = fs::read_to_string(&learnt).unwrap_or_default();
     let Some((_, key)) = text.lines().next().and_then(|line| line.split_once(' ')) else {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let fault = fault::classify(output.status.code(), &stderr, None);
+        let fault = match pipe.fired() {
+            Some(fired) => SshFault::of(fired),
+            None => fault::classify(status.and_then(|status| status.code()), &stderr, None),
+        };
         return Err(TransportError::Ssh { host: target.name.clone(), address: target.address.clone(), fault });
     };
     Ok((HostKey::parse(key)?, fingerprint(&learnt)?))

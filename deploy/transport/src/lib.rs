@@ -4,7 +4,8 @@
 //! agent apply), brings the agent along when the host lacks it ([`bootstrap`]) and reads its hello.
 //! After that a session is a conversation of [`cairn_protocol`]: [`Session::request`] asks,
 //! [`copy_closure`] sends store paths. What `ssh` prints when it fails becomes a typed
-//! [`TransportError`] with what to do about it ([`fault`]).
+//! [`TransportError`] with what to do about it ([`fault`]). What a host may take and answer is
+//! bounded ([`Limits`]).
 //!
 //! ```no_run
 //! use cairn_transport::{Agent, Options, Session, Target, copy_closure};
@@ -29,6 +30,7 @@ mod crowd;
 mod error;
 mod fault;
 mod learn;
+mod limits;
 mod luggage;
 mod pipe;
 mod session;
@@ -39,5 +41,6 @@ pub use copy::{CopyProgress, CopyReport, copy_closure};
 pub use error::TransportError;
 pub use fault::{SshFault, classify};
 pub use learn::learn_host_key;
+pub use limits::Limits;
 pub use session::{Options, Session};
 pub use ssh::{Agent, HostKey, Target, attended, interactive};

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use cairn_protocol::frame::FrameError;
 
 use crate::TransportError;
-use crate::silence::Watch;
+use crate::limits::TimeLimit;
+use crate::silence::{Activity, Fired, Watch};
 
 pub struct Pipe {
     /// The host's name, for messages.
@@ -20,11 +21,11 @@ pub struct Pipe {
     /// `None` once the connection is closed or lost.
     to: Option<BufWriter<Counted<ChildStdin>>>,
     stderr: Stderr,
-    /// Bytes in both directions.
-    traffic: Arc<AtomicU64>,
+    activity: Arc<Activity>,
+    limit: TimeLimit,
     watch: Option<Watch>,
     /// The limit that ended the connection.
-    silent: Option<Duration>,
+    fired: Option<Fired>,
 }
 
 /// Bytes that may be on their way to the child: the most that Linux gives to any user.
@@ -43,29 +44,56 @@ impl Pipe {
         let stderr = child.stderr.take().ok_or_else(gone)?;
         // Fewer changes between us and the child; the default will do where this is not allowed.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE_SIZE);
-        let traffic = Arc::new(AtomicU64::new(0));
-        let from = Counted { below: stdout, count: 0, traffic: Arc::clone(&traffic) };
-        let to = Counted { below: stdin, count: 0, traffic: Arc::clone(&traffic) };
+        let activity = Arc::new(Activity::default());
+        let from = Counted { below: stdout, count: 0, activity: Arc::clone(&activity) };
+        let to = Counted { below: stdin, count: 0, activity: Arc::clone(&activity) };
         Ok(Self {
             host: host.to_owned(),
             from: BufReader::with_capacity(64 << 10, from),
             child,
             to: Some(BufWriter::with_capacity(64 << 10, to)),
             stderr: Stderr::collect(stderr),
-            traffic,
+            activity,
+            limit: TimeLimit::default(),
             watch: None,
-            silent: None,
+            fired: None,
         })
     }
 
-    /// From here on the connection ends when for so long no byte passes in either direction.
-    pub fn limit_silence(&mut self, limit: Option<Duration>) {
-        self.watch = limit.map(|limit| Watch::start(self.child.id(), Arc::clone(&self.traffic), limit));
+    /// From here on the connection ends when one of these limits is reached. Gives those before.
+    pub fn limit_time(&mut self, limit: TimeLimit) -> TimeLimit {
+        // The process number of a child that has ended may be that of another process.
+        let is_limit = self.to.is_some() && limit != TimeLimit::default();
+        self.watch = is_limit.then(|| Watch::start(self.child.id(), Arc::clone(&self.activity), limit));
+        std::mem::replace(&mut self.limit, limit)
     }
 
-    /// After the end: the limit of silence that brought it about.
-    pub const fn silent(&self) -> Option<Duration> {
-        self.silent
+    /// Runs `work`, whose time is not the host's.
+    pub fn pausing<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.activity.ours.store(true, Ordering::Relaxed);
+        let value = work();
+        // A look of the watch in between has begun the silence anew; this does it without one.
+        self.activity.traffic.fetch_add(1, Ordering::Relaxed);
+        self.activity.ours.store(false, Ordering::Relaxed);
+        value
+    }
+
+    /// After the end: the limit of time that brought it about.
+    pub const fn fired(&self) -> Option<Fired> {
+        self.fired
+    }
+
+    /// Ends the child at once: it sends more than it may.
+    pub fn abort(&mut self) {
+        let _ = self.child.kill();
+        self.end();
+    }
+
+    /// For a child that is not spoken with: closes its input and skips its output.
+    pub fn skip_output(&mut self) {
+        self.to = None;
+        // What comes is not looked at; the time limit holds for it.
+        let _ = io::copy(&mut self.from, &mut io::sink());
     }
 
     /// Where to write; an error once the connection is gone.
@@ -88,12 +116,19 @@ impl Pipe {
         match error {
             FrameError::Ended | FrameError::Broken(_) => {
                 let (_, text) = self.end();
-                if let Some(limit) = self.silent {
-                    return TransportError::Silent { host, during: during.to_owned(), seconds: limit.as_secs() };
+                let during = during.to_owned();
+                match self.fired {
+                    Some(Fired::Silence(limit)) => {
+                        return TransportError::Silent { host, during, seconds: limit.as_secs() };
+                    }
+                    Some(Fired::Total(limit)) => {
+                        return TransportError::TooLong { host, during, seconds: limit.as_secs() };
+                    }
+                    None => {}
                 }
                 let last = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
                 let detail = last.map_or_else(|| error.to_string(), str::to_owned);
-                TransportError::Lost { host, during: during.to_owned(), detail }
+                TransportError::Lost { host, during, detail }
             }
             other => TransportError::Protocol { host, detail: other.to_string() },
         }
@@ -102,7 +137,7 @@ impl Pipe {
     /// Closes our side, waits for the child's end (not for ever) and returns how it ended and what
     /// it printed.
     pub fn end(&mut self) -> (Option<ExitStatus>, String) {
-        self.silent = self.silent.or(self.watch.take().and_then(Watch::end));
+        self.fired = self.fired.or(self.watch.take().and_then(Watch::end));
         self.to = None;
         let deadline = Instant::now() + GRACE;
         let status = loop {
@@ -134,13 +169,13 @@ impl Drop for Pipe {
 pub struct Counted<W> {
     below: W,
     count: u64,
-    traffic: Arc<AtomicU64>,
+    activity: Arc<Activity>,
 }
 
 impl<W> Counted<W> {
     fn passed(&mut self, n: usize) -> usize {
         self.count += n as u64;
-        self.traffic.fetch_add(n as u64, Ordering::Relaxed);
+        self.activity.traffic.fetch_add(n as u64, Ordering::Relaxed);
         n
     }
 }

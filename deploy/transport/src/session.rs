@@ -10,14 +10,11 @@ use cairn_protocol::frame::{self, FrameError, Kind};
 use cairn_protocol::{Event, Hello, Request, Response, VERSION};
 
 use crate::bootstrap::{self, Opening};
+use crate::limits::{Bound, Limits, TimeLimit};
 use crate::pipe::Pipe;
 use crate::ssh::{self, Agent, Target};
 use crate::{SshFault, TransportError};
 use crate::{crowd, fault, luggage};
-
-/// How long nothing may pass while something is on its way: hosts check a path of some gigabytes,
-/// and slow lines empty their buffers, in less.
-pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
 /// How sessions are opened.
 #[derive(Debug, Clone)]
@@ -32,6 +29,8 @@ pub struct Options {
     pub keys: PathBuf,
     /// `ssh` is no part of this program's process group: Ctrl-C is for us, who then end in order.
     pub apart: bool,
+    /// What requests may take, and hosts answer.
+    pub limits: Limits,
 }
 
 impl Options {
@@ -43,6 +42,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(60),
             apart: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -54,6 +54,7 @@ pub struct Session {
     hello: Hello,
     bootstrapped: bool,
     bytes_before: u64,
+    limits: Limits,
 }
 
 impl Session {
@@ -72,7 +73,8 @@ impl Session {
         }
         let mut pipe = Pipe::start(command, &target.name)
             .map_err(|source| TransportError::NoSsh { program: options.ssh.clone(), source })?;
-        pipe.limit_silence(Some(options.connect_timeout + options.start_timeout));
+        let total = Some(options.limits.opening);
+        pipe.limit_time(TimeLimit { silence: Some(options.connect_timeout + options.start_timeout), total });
         let pinned = target.host_key.as_ref().map(ToString::to_string);
         let mut bootstrapped = false;
         loop {
@@ -89,7 +91,7 @@ impl Session {
                     let _ = send_agent(&mut pipe, &program, has);
                     bootstrapped = true;
                     // What is in the buffers on the way takes its time on a slow line.
-                    pipe.limit_silence(Some(SILENCE));
+                    pipe.limit_time(TimeLimit { silence: Some(options.limits.copy), total });
                 }
                 _ => {
                     let fault = opening_fault(&mut pipe, &noise, pinned.as_deref());
@@ -101,31 +103,37 @@ impl Session {
                 }
             }
         }
-        Self::greet(pipe, bootstrapped)
+        Self::greet(pipe, bootstrapped, &options.limits)
     }
 
     /// Runs `command` and speaks with the agent on its standard input and output: the agent of
     /// this machine, or a test's.
     pub fn spawn(command: Command, name: &str) -> Result<Self, TransportError> {
+        Self::spawn_within(command, name, &Limits::default())
+    }
+
+    /// As [`Session::spawn`], with these limits.
+    pub fn spawn_within(command: Command, name: &str, limits: &Limits) -> Result<Self, TransportError> {
         let program = PathBuf::from(command.get_program());
         let mut pipe = Pipe::start(command, name).map_err(|source| TransportError::NoSsh { program, source })?;
+        pipe.limit_time(TimeLimit { silence: Some(limits.question), total: Some(limits.opening) });
         let (line, noise) = bootstrap::read_opening(&mut pipe.from).map_err(TransportError::Local)?;
         if line != Some(Opening::Serving) {
             let fault = opening_fault(&mut pipe, &noise, None);
             return Err(TransportError::Ssh { host: name.to_owned(), address: "local".to_owned(), fault });
         }
-        Self::greet(pipe, false)
+        Self::greet(pipe, false, limits)
     }
 
-    fn greet(mut pipe: Pipe, bootstrapped: bool) -> Result<Self, TransportError> {
+    fn greet(mut pipe: Pipe, bootstrapped: bool, limits: &Limits) -> Result<Self, TransportError> {
         let hello = frame::read_message::<Hello>(&mut pipe.from, Kind::Hello);
         let hello = hello.map_err(|e| pipe.lost("the agent started", &e))?;
         if hello.version != VERSION {
             return Err(TransportError::Version { host: pipe.host.clone(), ours: VERSION, theirs: hello.version });
         }
-        pipe.limit_silence(None);
+        pipe.limit_time(TimeLimit::default());
         let bytes_before = pipe.bytes_sent();
-        Ok(Self { pipe, hello, bootstrapped, bytes_before })
+        Ok(Self { pipe, hello, bootstrapped, bytes_before, limits: limits.clone() })
     }
 
     /// The host's name in the project.
@@ -154,23 +162,25 @@ impl Session {
     }
 
     /// Asks and waits for the response; events on the way are passed to `on_event`. A response
-    /// that reports a failure is an error.
+    /// that reports a failure is an error, and so is a host that goes beyond the [`Limits`] of the
+    /// request. The time that `on_event` takes is not the host's.
     pub fn request(&mut self, request: &Request, on_event: &mut dyn FnMut(Event)) -> Result<Response, TransportError> {
-        self.send(request)?;
-        self.response("the host was at work", on_event)
-    }
-
-    /// As [`Session::request`], for what a host answers at once: not for longer than `limit`.
-    pub fn request_within(&mut self, limit: Duration, request: &Request) -> Result<Response, TransportError> {
-        self.pipe.limit_silence(Some(limit));
-        let response = self.request(request, &mut |_| ());
-        self.pipe.limit_silence(None);
+        let bound = self.limits.of(request);
+        let before = self.pipe.limit_time(bound.time);
+        let during = format!("it worked on the request `{}`", bound.request);
+        let response = self.send(request).and_then(|()| self.response(&during, &bound, on_event));
+        self.pipe.limit_time(before);
         response
     }
 
-    /// From here on the session is lost when for so long nothing passes in either direction.
-    pub(crate) fn limit_silence(&mut self, limit: Option<Duration>) {
-        self.pipe.limit_silence(limit);
+    /// What a copy may take.
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// From here on the session is lost when one of these limits is reached.
+    pub(crate) fn limit_time(&mut self, limit: TimeLimit) {
+        self.pipe.limit_time(limit);
     }
 
     /// Asks and does not wait.
@@ -186,12 +196,25 @@ impl Session {
     pub(crate) fn response(
         &mut self,
         during: &str,
+        bound: &Bound,
         on_event: &mut dyn FnMut(Event),
     ) -> Result<Response, TransportError> {
+        let (mut events, mut bytes, mut payload) = (0, 0, Vec::new());
         loop {
-            let read = frame::read(&mut self.pipe.from).and_then(|(kind, payload)| Incoming::parse(kind, &payload));
-            match read {
-                Ok(Incoming::Event(event)) => on_event(event),
+            let read = frame::read_into(&mut self.pipe.from, &mut payload);
+            bytes += payload.len() as u64;
+            if read.is_ok() && bytes > bound.bytes {
+                return Err(self.too_much(bound, format!("{} bytes", bound.bytes)));
+            }
+            match read.and_then(|kind| Incoming::parse(kind, &payload)) {
+                Ok(Incoming::Event(_)) if events == bound.events => {
+                    let what = if bound.request == "logs" { "lines" } else { "events" };
+                    return Err(self.too_much(bound, format!("{events} {what}")));
+                }
+                Ok(Incoming::Event(event)) => {
+                    events += 1;
+                    self.pipe.pausing(|| on_event(event));
+                }
                 Ok(Incoming::Response(Response::Failed { failure })) => {
                     return Err(self.refused(failure));
                 }
@@ -199,6 +222,12 @@ impl Session {
                 Err(error) => return Err(self.pipe.lost(during, &error)),
             }
         }
+    }
+
+    /// Closes the connection to a host that sends more than it may.
+    fn too_much(&mut self, bound: &Bound, limit: String) -> TransportError {
+        self.pipe.abort();
+        TransportError::TooMuch { host: self.pipe.host.clone(), request: bound.request, limit, advice: bound.advice }
     }
 
     /// Reads the data stream that answers what was sent, unless a response comes in its place.
@@ -221,8 +250,15 @@ impl Session {
             Err(error) => return Err(self.pipe.lost(during, &error)),
         }
         let mut data = frame::DataReader::resume(&mut self.pipe.from, first);
-        let value = read(&mut data).and_then(|value| data.finish().map(|_| value));
-        value.map_err(|e| self.pipe.lost(during, &FrameError::Broken(e)))
+        // Behind the answer must be the stream's end, which is not looked for through an endless one.
+        let value = read(&mut data).and_then(|value| match data.read(&mut [0])? {
+            0 => Ok(value),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "more data than the answer has")),
+        });
+        value.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => self.protocol(error.to_string()),
+            _ => self.pipe.lost(during, &FrameError::Broken(error)),
+        })
     }
 
     /// Writes a data stream.
@@ -246,7 +282,9 @@ impl Session {
     /// After a failed write: the agent may have said why before it closed the connection.
     fn broken_write(&mut self, during: &str, error: &FrameError) -> TransportError {
         if matches!(error, FrameError::Broken(_)) {
-            match self.response(during, &mut |_| ()) {
+            let bound = self.limits.of(&Request::StillHere);
+            self.pipe.limit_time(bound.time);
+            match self.response(during, &bound, &mut |_| ()) {
                 Err(said) => return said,
                 Ok(response) => return self.unexpected(&response),
             }
@@ -312,8 +350,8 @@ fn send_agent(pipe: &mut Pipe, program: &[u8], has: usize) -> io::Result<()> {
 /// Why the stream ended before the agent spoke.
 fn opening_fault(pipe: &mut Pipe, noise: &str, pinned: Option<&str>) -> SshFault {
     let (status, stderr) = pipe.end();
-    if let Some(limit) = pipe.silent() {
-        return SshFault::Silent { seconds: limit.as_secs() };
+    if let Some(fired) = pipe.fired() {
+        return SshFault::of(fired);
     }
     match fault::classify(status.and_then(|s| s.code()), &stderr, pinned) {
         SshFault::Other { status, detail } if detail.is_empty() && !noise.is_empty() => {

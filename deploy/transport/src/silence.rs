@@ -1,5 +1,5 @@
-//! A limit to silence: a host that answers at the level of TCP and SSH, but hangs above it (a full
-//! disk queue, a directory service that is gone), must not hold up whoever asks it.
+//! Limits of time: a host that answers at the level of TCP and SSH, but hangs above it (a full disk
+//! queue, a directory service that is gone), or that goes on for ever, must not hold up the client.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,9 +9,28 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Looks at the traffic as long as it lives, and kills the child when there is none for too long.
+use crate::limits::TimeLimit;
+
+/// The limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fired {
+    /// Nothing came for so long.
+    Silence(Duration),
+    /// It took longer than that, though something came.
+    Total(Duration),
+}
+
+/// What passes over a connection.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Bytes in both directions.
+    pub traffic: AtomicU64,
+    /// The client works on what came and does not wait for the host.
+    pub ours: AtomicBool,
+}
+
+/// Looks at the traffic as long as it lives, and kills the child when a limit is reached.
 pub struct Watch {
-    limit: Duration,
     /// Dropped to end the thread.
     _end: mpsc::Sender<()>,
     shared: Arc<Shared>,
@@ -22,34 +41,44 @@ struct Shared {
     /// Held while the child is killed, so that it is never killed after the watch has ended: its
     /// number may belong to another process then.
     over: Mutex<bool>,
-    fired: AtomicBool,
+    fired: Mutex<Option<Fired>>,
 }
 
 impl Watch {
-    /// `traffic` grows with each byte in either direction.
-    pub fn start(child: u32, traffic: Arc<AtomicU64>, limit: Duration) -> Self {
+    pub fn start(child: u32, activity: Arc<Activity>, limit: TimeLimit) -> Self {
         let (end, ended) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
+        let start = Instant::now();
         thread::spawn(move || {
-            let (mut seen, mut since) = (traffic.load(Ordering::Relaxed), Instant::now());
-            while ended.recv_timeout(limit / 10) == Err(RecvTimeoutError::Timeout) {
-                let now = traffic.load(Ordering::Relaxed);
-                if now != seen {
+            let (mut seen, mut since) = (activity.traffic.load(Ordering::Relaxed), start);
+            while ended.recv_timeout(pause(limit, start)) == Err(RecvTimeoutError::Timeout) {
+                let now = activity.traffic.load(Ordering::Relaxed);
+                if now != seen || activity.ours.load(Ordering::Relaxed) {
                     (seen, since) = (now, Instant::now());
-                } else if since.elapsed() >= limit {
-                    theirs.fire(child);
+                }
+                let silence = limit.silence.filter(|limit| since.elapsed() >= *limit).map(Fired::Silence);
+                let total = limit.total.filter(|limit| start.elapsed() >= *limit).map(Fired::Total);
+                if let Some(fired) = silence.or(total) {
+                    theirs.fire(child, fired);
                     return;
                 }
             }
         });
-        Self { limit, _end: end, shared }
+        Self { _end: end, shared }
     }
 
-    /// Ends it. The limit, if it was reached.
-    pub fn end(self) -> Option<Duration> {
-        self.shared.fired.load(Ordering::Relaxed).then_some(self.limit)
+    /// Ends it. The limit, if one was reached.
+    pub fn end(self) -> Option<Fired> {
+        *self.shared.fired.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Until the next look: a tenth of the silence, and no later than the end of the whole.
+fn pause(limit: TimeLimit, start: Instant) -> Duration {
+    let silence = limit.silence.map_or(Duration::from_secs(60), |silence| silence / 10);
+    let left = limit.total.map_or(silence, |total| total.saturating_sub(start.elapsed()));
+    silence.min(left).max(Duration::from_millis(1))
 }
 
 impl Drop for Watch {
@@ -59,11 +88,11 @@ impl Drop for Watch {
 }
 
 impl Shared {
-    fn fire(&self, child: u32) {
+    fn fire(&self, child: u32, fired: Fired) {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = i32::try_from(child).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| !*over) {
-            self.fired.store(true, Ordering::Relaxed);
+            *self.fired.lock().unwrap_or_else(PoisonError::into_inner) = Some(fired);
             // One that has just ended by itself needs no kill.
             let _ = kill_process(pid, Signal::KILL);
         }

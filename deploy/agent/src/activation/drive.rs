@@ -13,7 +13,7 @@ use super::watchdog::Watchdog;
 use super::{reserve, root_name};
 use crate::error::Result;
 use crate::paths::Paths;
-use crate::{files, generations};
+use crate::{files, generations, output};
 
 /// What ends the process when a phase takes too long, and when that is.
 pub struct Watch<'a> {
@@ -129,7 +129,7 @@ fn wind_up(paths: &Paths, record: &Record) -> Result<()> {
         // It is live whether or not its note can say so.
         let note = || generations::write_note(paths, *generation, record);
         if let Err(error) = reserve::write(paths, &record.id, note) {
-            eprintln!("cairn-agent: {error}");
+            output::warn(&format!("cairn-agent: {error}"));
         }
     }
     Journal::of(paths, &record.id).end(outcome)?;

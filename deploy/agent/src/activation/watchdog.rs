@@ -111,7 +111,7 @@ impl Watched {
         record.problem.get_or_insert(problem);
         if let Err(error) = record.save(paths) {
             // The process ends all the same: its lock must fall.
-            eprintln!("cairn-agent: {error}");
+            crate::output::warn(&format!("cairn-agent: {error}"));
         }
     }
 }

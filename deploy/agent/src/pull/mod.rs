@@ -26,7 +26,7 @@ use self::state::{Seen, State};
 use crate::activation::{self, Holder, Lock, record};
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
-use crate::{files, generations, manifests, receive, secrets};
+use crate::{files, generations, manifests, output, receive, secrets};
 
 /// For all that is fetched at one time. What has arrived by then stays.
 const FETCH: Duration = Duration::from_secs(3600);
@@ -61,7 +61,7 @@ fn become_agent(program: &Path, call: &str) {
     };
     if other != own {
         let error = std::process::Command::new(&other).arg(call).exec();
-        eprintln!("cairn-agent: {}: {error}; going on as {}", other.display(), own.display());
+        output::warn(&format!("cairn-agent: {}: {error}; going on as {}", other.display(), own.display()));
     }
 }
 
@@ -107,7 +107,7 @@ fn pull(paths: &Paths, store: &Store, config: &PullConfig, state: &mut State, he
     let live = generations::current(store)?;
     if let Some(live) = live.filter(|live| live.closure == pointer.closure) {
         state.attempt = None;
-        println!("generation {} is what pointer {} names", live.number, pointer.sequence);
+        output::note(&format!("generation {} is what pointer {} names", live.number, pointer.sequence));
         return Ok(());
     }
     let attempt = state.attempt(&pointer);
@@ -159,7 +159,7 @@ fn look(cache: &Cache, config: &PullConfig, trusted: &[PublicKey], state: &mut S
     let seen = state.seen.as_ref().map(|seen| (seen.sequence, &seen.closure));
     pointer.check_fresh(seen, record::seconds(), &url)?;
     if seen.is_none_or(|(sequence, _)| sequence < pointer.sequence) {
-        println!("pointer {} by {} names {}", pointer.sequence, pointer.operator, pointer.closure);
+        output::note(&format!("pointer {} by {} names {}", pointer.sequence, pointer.operator, pointer.closure));
     }
     state.seen = Some(Seen { sequence: pointer.sequence, closure: pointer.closure.clone() });
     (state.pointer, state.tag) = (Some(file), tag);
@@ -174,9 +174,9 @@ fn fetch_closure(store: &Store, cache: &Cache, pointer: &Pointer, trusted: &[Pub
         progress: &|progress| match progress {
             Progress::Missing { paths: 0, .. } => {}
             Progress::Missing { paths, bytes } => {
-                println!("fetching {paths} store paths, {} KiB", bytes.div_ceil(1024))
+                output::note(&format!("fetching {paths} store paths, {} KiB", bytes.div_ceil(1024)));
             }
-            Progress::Arrived { path } => println!("fetched {path}"),
+            Progress::Arrived { path } => output::note(&format!("fetched {path}")),
         },
     };
     // Until the activation has begun, the store's handle keeps it from being collected.
@@ -244,7 +244,7 @@ fn activate(paths: &Paths, store: &Store, cache: &Cache, pointer: &Pointer, stat
     let outcome = follow(&started.id)?;
     let (ending, message) = match &outcome {
         Outcome::Committed { generation, .. } | Outcome::Unchanged { generation } => {
-            println!("generation {generation} is live");
+            output::note(&format!("generation {generation} is live"));
             state.attempt = None;
             return Ok(());
         }
@@ -261,11 +261,11 @@ fn activate(paths: &Paths, store: &Store, cache: &Cache, pointer: &Pointer, stat
 fn follow(id: &cairn_protocol::ActivationId) -> Result<Outcome> {
     for line in activation::events(id)? {
         match line?.event {
-            ActivationEvent::Step { step } => println!("{}", step.text()),
-            ActivationEvent::Note { text } => println!("{text}"),
+            ActivationEvent::Step { step } => output::note(step.text()),
+            ActivationEvent::Note { text } => output::note(&text),
             ActivationEvent::Problem { problem } => {
-                eprintln!("{}", problem.message);
-                problem.log.iter().for_each(|line| eprintln!("  {line}"));
+                let log: String = problem.log.iter().map(|line| format!("\n{line}")).collect();
+                output::warn(&format!("{}{log}", problem.message));
             }
             ActivationEvent::Ended { outcome } => return Ok(outcome),
             _ => {}

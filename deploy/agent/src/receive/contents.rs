@@ -15,6 +15,7 @@ use super::arrived::Arrived;
 use super::spool::{Spool, current};
 use super::survey::Survey;
 use super::{ReceiveError, begun, decompressed};
+use crate::output;
 use crate::paths::Paths;
 
 /// Modification time of everything in a store: one second past the epoch.
@@ -58,7 +59,7 @@ pub fn receive(
                 if let Err(ReceiveError::Connection(_)) = written {
                     // Without it, the next attempt has more to send.
                     if let Err(error) = begun::keep(&paths, &arriving, &file.link) {
-                        eprintln!("cairn-agent: what arrived of a file is lost: {error}");
+                        output::warn(&format!("cairn-agent: what arrived of a file is lost: {error}"));
                     }
                 }
                 let got = written?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::arguments::AdoptOptions;
 use crate::context::Context;
-use crate::display::table;
+use crate::display::{failure, table};
 
 #[derive(Serialize)]
 struct Report {
@@ -24,7 +24,7 @@ pub fn run(context: &Context, options: &AdoptOptions) -> Result<u8> {
     let asked = fleet.adopt(&host, &agent, &options.paths, &options.unit);
     let adopted = match asked {
         Err(error) if error.is_locked() => {
-            eprintln!("error: {error}");
+            failure(&error);
             return Ok(5);
         }
         other => other?,

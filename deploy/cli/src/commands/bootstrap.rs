@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use cairn_fleet::{Fleet, examination};
-use cairn_formats::StorePath;
+use cairn_formats::{StorePath, printable};
 use cairn_protocol::{Examination, Examined, Finding, Level};
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
@@ -48,7 +48,7 @@ pub fn run(context: &Context, options: &BootstrapOptions) -> Result<u8> {
     let mut report = Report { host: host.name.clone(), examined, installed: false };
     if report.examined.findings.iter().any(|finding| stands_in_the_way(&report.examined, finding)) {
         context.display.result(&report, || text(&report))?;
-        eprintln!("error: {} is not ready; nothing was changed", host.name);
+        display::failure(&format!("{} is not ready; nothing was changed", host.name));
         return Ok(1);
     }
     if report.examined.steps.is_empty() {
@@ -80,7 +80,7 @@ fn text(report: &Report) -> String {
         return format!("{text}nothing is to be done\n");
     }
     text.push_str("to do:\n");
-    text.extend(report.examined.steps.iter().map(|step| format!("  - {step}\n")));
+    text.extend(report.examined.steps.iter().map(|step| format!("  - {}\n", printable::line(step))));
     text
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::arguments::BuildOptions;
 use crate::context::Context;
-use crate::display::{size, table};
+use crate::display::{failure, size, table};
 
 #[derive(Serialize)]
 struct Report {
@@ -82,8 +82,8 @@ pub fn run(context: &Context, options: &BuildOptions) -> Result<u8> {
             if options.check {
                 for difference in realiser.check(planned, planned.target, &|event| progress.on(&event))? {
                     differs = true;
-                    eprintln!("error: {} gave other bytes when it was built again:", difference.name);
-                    difference.files.iter().for_each(|file| eprintln!("  {file}"));
+                    let files: String = difference.files.iter().map(|file| format!("\n  {file}")).collect();
+                    failure(&format!("{} gave other bytes when it was built again:{files}", difference.name));
                 }
             }
             drop(progress);

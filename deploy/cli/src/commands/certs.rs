@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::arguments::{CertsAction, CertsStatusOptions};
 use crate::context::Context;
 use crate::display::table;
+use crate::terminal::hanging;
 
 #[derive(Serialize)]
 struct Report {
@@ -136,7 +137,7 @@ fn text(report: &Report) -> String {
     let mut notes = String::new();
     for host in &report.hosts {
         if let Some(error) = &host.error {
-            notes.push_str(&format!("{}: {error}\n", host.name));
+            notes.push_str(&format!("{}: {}\n", host.name, hanging(error)));
         }
         for entry in &host.certificates {
             let mut row = vec![host.name.clone(), entry.name.clone(), entry.address.clone()];
@@ -151,7 +152,7 @@ fn text(report: &Report) -> String {
             });
             rows.push(row);
             for fault in &entry.faults {
-                let (problem, remedy) = (&fault.problem, &fault.remedy);
+                let (problem, remedy) = (hanging(&fault.problem), &fault.remedy);
                 notes.push_str(&format!("{}: {}: {problem}\n  help: {remedy}\n", host.name, entry.name));
             }
         }

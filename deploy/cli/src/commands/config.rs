@@ -1,11 +1,13 @@
 //! `deploy config`: what can be set, and what is.
 
 use anyhow::{Result, bail};
+use cairn_formats::printable;
 use cairn_recipe::plan;
 use serde::Serialize;
 
 use crate::arguments::ConfigAction;
 use crate::context::Context;
+use crate::terminal;
 
 #[derive(Serialize)]
 struct Report {
@@ -86,8 +88,11 @@ fn template(context: &Context, images: &[String], docs: bool) -> Result<u8> {
     for name in names {
         let image = project.image(name.strip_prefix("images.").unwrap_or(&name))?;
         match project.configuration(&image)?.schema {
-            Some(schema) if docs => print!("{}", cairn_config::documentation(&schema)),
-            Some(schema) => print!("{}", cairn_config::template(&schema)),
+            // A file of the project, for a file: newlines at its end count.
+            Some(schema) if docs => {
+                terminal::verbatim(printable::text(&cairn_config::documentation(&schema)).as_bytes())?
+            }
+            Some(schema) => terminal::verbatim(printable::text(&cairn_config::template(&schema)).as_bytes())?,
             None if images.is_empty() => continue,
             None => bail!("image `{}` has no config.toml that says what can be set", image.name),
         }

@@ -1,7 +1,7 @@
 //! `deploy diff`: what differs between two generations of a host, or one and what would be next.
 
 use anyhow::{Result, bail};
-use cairn_fleet::{Contents, Difference, Reader};
+use cairn_fleet::{Contents, Difference, FleetError, Reader};
 use cairn_formats::StorePath;
 use cairn_protocol::{Generation, Request, Response};
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub fn run(context: &Context, options: &DiffOptions) -> Result<u8> {
     let mut session = fleet.connect(host, &reached, agent)?;
     let generations = match session.request(&Request::Generations, &mut |_| ())? {
         Response::Generations { generations } => generations,
-        other => bail!("{}: the agent answered something else than was asked: {other:?}", host.name),
+        other => return Err(FleetError::answer(&host.name, &other).into()),
     };
     let (number, from) = find(&host.name, &generations, Some(options.from))?;
     let (to_number, to) = match (next, options.to) {
@@ -51,7 +51,7 @@ pub fn run(context: &Context, options: &DiffOptions) -> Result<u8> {
         (None, Some(DiffTo::Generation(number))) => find(&host.name, &generations, Some(number))?,
         (None, _) => find(&host.name, &generations, None)?,
     };
-    let (old, new) = Contents::of_both(&mut Reader { store: &store, session: &mut session }, Some(&from), &to)?;
+    let (old, new) = Contents::of_both(&mut Reader::new(&store, &mut session), Some(&from), &to)?;
     session.close();
     let side = |generation, path: &StorePath| Side { generation, store_path: path.absolute() };
     let report = Report {

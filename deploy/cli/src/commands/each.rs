@@ -10,6 +10,7 @@ use cairn_store::Store;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::display;
 
 /// What one host answered, or why it did not.
 #[derive(Debug, Serialize)]
@@ -56,8 +57,8 @@ pub fn ask<T: Send>(
 ) -> Vec<Answer<T>> {
     each(hosts, |(host, agent)| {
         let response = fleet.ask_once(host, agent, &request(host), &|_| ())?;
-        let answer = format!("{response:?}");
-        read(response).ok_or_else(|| FleetError::Answer { host: host.name.clone(), answer })
+        let unread = FleetError::answer(&host.name, &response);
+        read(response).ok_or(unread)
     })
 }
 
@@ -88,7 +89,7 @@ fn answer<T>(host: &Host, result: Result<T, FleetError>) -> Answer<T> {
 pub fn exit_code<T>(answers: &[Answer<T>]) -> u8 {
     let failed: Vec<&Answer<T>> = answers.iter().filter(|answer| answer.error.is_some()).collect();
     for error in failed.iter().filter_map(|answer| answer.error.as_ref()) {
-        eprintln!("error: {error}");
+        display::failure(error);
     }
     match (failed.as_slice(), answers.len()) {
         ([], _) => 0,

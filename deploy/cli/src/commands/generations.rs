@@ -1,6 +1,7 @@
 //! `deploy generations`: what a host ran, and can run again.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use cairn_fleet::FleetError;
 use cairn_protocol::{Changes, Ending, Generation, Request, Response, Source};
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub fn run(context: &Context, options: &GenerationsOptions) -> Result<u8> {
     let mut session = fleet.connect(&host, &reached, &agent)?;
     let generations = match session.request(&Request::Generations, &mut |_| ())? {
         Response::Generations { generations } => generations,
-        other => bail!("{}: the agent answered something else than was asked: {other:?}", host.name),
+        other => return Err(FleetError::answer(&host.name, &other).into()),
     };
     show(context, &host.name, generations)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::of_service;
 use crate::arguments::{MaintenanceAction, MaintenanceOptions};
 use crate::context::Context;
-use crate::display::table;
+use crate::display::{failure, table};
 
 #[derive(Serialize)]
 struct Report {
@@ -54,7 +54,7 @@ pub fn run(context: &Context, action: &MaintenanceAction) -> Result<u8> {
     });
     let errors: Vec<&String> = entries.iter().filter_map(|entry| entry.error.as_ref()).collect();
     for error in &errors {
-        eprintln!("error: {error}");
+        failure(error);
     }
     let code = of_service::exit_code(errors.len(), entries.len());
     let report = Report { hosts: entries };

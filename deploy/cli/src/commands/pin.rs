@@ -1,6 +1,7 @@
 //! `deploy pin` and `deploy unpin`: a generation that stays, whatever the retention says.
 
 use anyhow::{Result, bail};
+use cairn_fleet::FleetError;
 use cairn_protocol::{Request, Response};
 
 use super::{each, generations};
@@ -18,6 +19,6 @@ pub fn run(context: &Context, options: &PinOptions, pinned: bool) -> Result<u8> 
     let request = Request::Pin { number: options.generation, pinned, operator: fleet.operator.clone() };
     match fleet.ask_once(host, agent, &request, &|_| ())? {
         Response::Generations { generations } => generations::show(context, &host.name, generations),
-        other => bail!("{}: the agent answered something else than was asked: {other:?}", host.name),
+        other => return Err(FleetError::answer(&host.name, &other).into()),
     }
 }

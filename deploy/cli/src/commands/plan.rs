@@ -62,7 +62,7 @@ fn plan(context: &Context, fleet: &Fleet, host: &Host, closure: &StorePath) -> R
     let mut session = fleet.connect(host, &reached, &agent)?;
     let hello = session.hello().clone();
     let live = hello.current.as_ref().map(|current| &current.closure);
-    let mut reader = Reader { store: fleet.store, session: &mut session };
+    let mut reader = Reader::new(fleet.store, &mut session);
     let (old, new) = Contents::of_both(&mut reader, live, closure)?;
     let paths = fleet.store.closure(std::slice::from_ref(closure))?;
     let entry = Entry {

@@ -3,7 +3,7 @@
 mod readers;
 mod report;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,6 +16,7 @@ use cairn_secrets::{
 use self::readers::Readers;
 use crate::arguments::{SecretsAction, SecretsOptions};
 use crate::context::{Context, user};
+use crate::terminal::{self, Stream};
 
 pub fn run(context: &Context, options: &SecretsOptions) -> Result<u8> {
     let project = context.project()?;
@@ -138,9 +139,11 @@ impl Secrets<'_> {
             self.context.display.result(&report::Show { name: name.as_str(), value: text }, String::new)?;
             return Ok(0);
         }
-        let mut out = std::io::stdout().lock();
-        let end = if out.is_terminal() && !value.expose().ends_with(b"\n") { &b"\n"[..] } else { b"" };
-        out.write_all(value.expose()).and_then(|()| out.write_all(end)).and_then(|()| out.flush())?;
+        // Whoever reveals a value wants its very bytes, most of the time in a pipe.
+        terminal::verbatim(value.expose())?;
+        if Stream::Out.is_terminal() && !value.expose().ends_with(b"\n") {
+            terminal::verbatim(b"\n")?;
+        }
         Ok(0)
     }
 

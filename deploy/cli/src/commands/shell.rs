@@ -1,16 +1,18 @@
 //! `deploy completions` and `deploy man`.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 
 use crate::arguments::Arguments;
+use crate::terminal;
 
-pub fn completions(shell: clap_complete::Shell) -> u8 {
-    clap_complete::generate(shell, &mut Arguments::command(), "deploy", &mut std::io::stdout());
-    0
+pub fn completions(shell: clap_complete::Shell) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "deploy", &mut script);
+    terminal::verbatim(&script)?;
+    Ok(0)
 }
 
 pub fn manual(dir: Option<&Path>) -> Result<u8> {
@@ -23,7 +25,7 @@ pub fn manual(dir: Option<&Path>) -> Result<u8> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            terminal::verbatim(&page)?;
         }
     }
     Ok(0)

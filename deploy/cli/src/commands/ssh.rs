@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::arguments::SshOptions;
 use crate::context::Context;
+use crate::terminal::Stream;
 
 pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
     let project = context.project()?;
@@ -19,10 +20,14 @@ pub fn run(context: &Context, options: &SshOptions) -> Result<u8> {
 
 /// Whether `ssh` gets a terminal from us to pass on.
 pub fn has_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    std::io::stdin().is_terminal() && Stream::Out.is_terminal()
 }
 
 /// Only returns when it fails: `ssh` replaces this process.
+///
+/// What the host writes from then on reaches the terminal as it is, on purpose: an operator who opens a
+/// shell or an editor there wants the host to draw on the screen. It is the only way around
+/// [`crate::terminal`], of `deploy ssh` and `deploy exec`.
 pub fn become_ssh(mut command: Command) -> Result<u8> {
     let error = command.exec();
     let program = command.get_program().to_string_lossy().into_owned();

@@ -1,6 +1,5 @@
 //! `deploy status`: what hosts run and how they are.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
@@ -15,13 +14,12 @@ use super::{certs, of_service};
 use crate::arguments::StatusOptions;
 use crate::context::Context;
 use crate::display::{size, table};
+use crate::terminal::{self, Stream, hanging};
 
 /// A disk that is used so far wants somebody to look.
 const FULL: u8 = 90;
 /// As `deploy certs status` has it.
 const DAYS: i64 = 21;
-/// Clears a terminal, and goes to its upper left corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Serialize)]
 struct Report {
@@ -39,8 +37,8 @@ pub fn run(context: &Context, options: &StatusOptions) -> Result<u8> {
     let roots = Roots::system(&[]).map_err(|error| context.display.note(&format!("certificates: {error}"))).ok();
     loop {
         let report = Report { hosts: ask(&fleet, &hosts, &agents, roots.as_ref()) };
-        if options.watch.is_some() && !context.display.json && std::io::stdout().is_terminal() {
-            std::io::stdout().write_all(CLEAR.as_bytes())?;
+        if options.watch.is_some() && !context.display.json && Stream::Out.is_terminal() {
+            terminal::clear()?;
         }
         context.display.result(&report, || text(&report))?;
         match options.watch {
@@ -95,7 +93,7 @@ fn text(report: &Report) -> String {
     let mut notes = String::new();
     for host in &report.hosts {
         rows.push(row(host));
-        let mut note = |text: String| notes.push_str(&format!("{}: {text}\n", host.name));
+        let mut note = |text: String| notes.push_str(&format!("{}: {}\n", host.name, hanging(&text)));
         for service in host.services.iter().filter(|s| s.health != cairn_protocol::Health::Healthy) {
             note(format!("{} ({}): {}", service.service, service.unit, service.detail));
         }
@@ -118,7 +116,7 @@ fn text(report: &Report) -> String {
             note(format!("activation {activation} is under way"));
         }
         if let Some(error) = &host.error {
-            notes.push_str(&format!("{error}\n"));
+            notes.push_str(&format!("{}\n", hanging(error)));
         }
     }
     format!("{}{notes}", table(&rows))
@@ -167,6 +165,34 @@ mod tests {
             pull: None,
             certificate: None,
             error: None,
+        }
+    }
+
+    /// As a service can make it: by the body of its health answer.
+    #[test]
+    fn what_services_answer_is_harmless() {
+        let hostile = "503: \x1b[2J\x1b]0;owned\x07\u{202e}\nweb-2: healthy";
+        let service = cairn_protocol::ServiceStatus {
+            service: "api".to_owned(),
+            unit: hostile.to_owned(),
+            health: cairn_protocol::Health::Unhealthy,
+            detail: hostile.to_owned(),
+            memory_bytes: None,
+            restarts: 0,
+        };
+        let error = Some(hostile.to_owned());
+        let report = Report {
+            hosts: vec![
+                StatusEntry { services: vec![service], health: hostile.to_owned(), ..entry() },
+                StatusEntry { error, ..entry() },
+            ],
+        };
+        for json in [false, true] {
+            let display = crate::display::Display::new(json, false);
+            let shown = terminal::capture::of(|| display.result(&report, || text(&report)).expect("a result"));
+            assert!(!shown.contains(['\x1b', '\x07', '\u{202e}']), "{shown:?}");
+            assert!(!shown.contains("\nweb-2"), "{shown}");
+            assert!(shown.contains(if json { "503: \\u001b[2J" } else { "503: \\u{1b}[2J" }), "{shown}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::arguments::SwitchOptions;
 use crate::context::Context;
 use crate::host_keys::HostKeys;
 use crate::secrets::Secrets;
-use crate::{display, interrupt, news, source};
+use crate::{display, interrupt, news, source, terminal};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -230,9 +230,9 @@ pub fn conclude(context: &Context, news: &Announcer, reports: Vec<HostReport>, s
 pub fn finish(context: &Context, reports: Vec<HostReport>, skip_unreachable: bool) -> Result<u8> {
     for report in &reports {
         if let Some(error) = &report.failure {
-            eprintln!("error: {error}");
+            display::failure(error);
             if let Some(problem) = error.problem() {
-                eprint!("{}", display::problem(problem));
+                terminal::say(display::problem(problem).trim_end());
             }
         }
     }

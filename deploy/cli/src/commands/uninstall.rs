@@ -2,11 +2,13 @@
 
 use anyhow::{Result, bail};
 use cairn_fleet::FleetError;
+use cairn_formats::printable;
 use cairn_protocol::Uninstalled;
 use serde::Serialize;
 
 use crate::arguments::UninstallOptions;
 use crate::context::Context;
+use crate::display;
 
 /// Somebody else holds the host.
 const LOCKED: u8 = 5;
@@ -62,7 +64,7 @@ pub fn run(context: &Context, options: &UninstallOptions) -> Result<u8> {
 
 fn failed(error: FleetError) -> Result<u8> {
     if error.is_locked() {
-        eprintln!("error: {error}");
+        display::failure(&error);
         return Ok(LOCKED);
     }
     Err(error.into())
@@ -70,10 +72,12 @@ fn failed(error: FleetError) -> Result<u8> {
 
 fn text(report: &Report, removed: &str, given_back: &str) -> String {
     let mut text = format!("{}: {removed}:\n", report.host);
-    text.extend(report.parts.removed.iter().map(|part| format!("  - {} {}\n", part.kind.word(), part.name)));
+    text.extend(
+        report.parts.removed.iter().map(|part| format!("  - {} {}\n", part.kind.word(), printable::line(&part.name))),
+    );
     if !report.parts.given_back.is_empty() {
         text.push_str(&format!("{given_back}:\n"));
-        text.extend(report.parts.given_back.iter().map(|name| format!("  - {name}\n")));
+        text.extend(report.parts.given_back.iter().map(|name| format!("  - {}\n", printable::line(name))));
     }
     text + &kept(&report.parts)
 }
@@ -82,6 +86,6 @@ fn kept(parts: &Uninstalled) -> String {
     if parts.kept.is_empty() {
         return String::new();
     }
-    let lines: String = parts.kept.iter().map(|kept| format!("  - {kept}\n")).collect();
+    let lines: String = parts.kept.iter().map(|kept| format!("  - {}\n", printable::line(kept))).collect();
     format!("stays:\n{lines}")
 }

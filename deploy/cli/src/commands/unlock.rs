@@ -1,12 +1,14 @@
 //! `deploy unlock`: who holds a host's lock, and its end.
 
 use anyhow::{Result, bail};
+use cairn_fleet::FleetError;
 use cairn_protocol::{LockHolder, Outcome, Request, Response, SwitchEnd};
 use serde::Serialize;
 
 use super::each;
 use crate::arguments::UnlockOptions;
 use crate::context::Context;
+use crate::terminal::hanging;
 
 /// Somebody else holds the host.
 const LOCKED: u8 = 5;
@@ -29,7 +31,7 @@ pub fn run(context: &Context, options: &UnlockOptions) -> Result<u8> {
         bail!("`{}` is a fleet, and a lock is that of a host\n  help: name one of its hosts", options.host);
     };
     let fleet = context.fleet(&store)?;
-    let unexpected = |other| bail!("{}: the agent answered something else than was asked: {other:?}", host.name);
+    let unexpected = |other| Err(FleetError::answer(&host.name, &other).into());
     let holder = match fleet.ask_once(host, agent, &Request::Lock, &|_| ())? {
         Response::Lock { holder } => holder,
         other => return unexpected(other),
@@ -59,6 +61,10 @@ pub fn run(context: &Context, options: &UnlockOptions) -> Result<u8> {
 }
 
 fn describe(report: &Report) -> String {
+    hanging(&held(report))
+}
+
+fn held(report: &Report) -> String {
     let host = &report.host;
     let Some(holder) = &report.holder else {
         return format!("{host}: free; nobody has locked it yet");

@@ -5,13 +5,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cairn_realise::Event;
-use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal::{self, Bar};
 
 /// Shows the events of one build.
 pub struct BuildProgress {
     what: String,
     quiet: bool,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     state: Mutex<State>,
 }
 
@@ -26,13 +27,7 @@ struct State {
 
 impl BuildProgress {
     pub fn new(what: &str, quiet: bool, terminal: bool) -> Self {
-        let bar = (terminal && !quiet).then(|| {
-            let bar = ProgressBar::no_length();
-            bar.set_style(
-                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar
-        });
+        let bar = (terminal && !quiet).then(Bar::alone);
         Self { what: what.to_owned(), quiet, bar, state: Mutex::default() }
     }
 
@@ -48,7 +43,7 @@ impl BuildProgress {
                 };
                 self.line(&format!("{}: {steps} steps to run{fetch}", self.what));
                 if let Some(bar) = &self.bar {
-                    bar.enable_steady_tick(Duration::from_millis(100));
+                    bar.start();
                 }
             }
             Event::FetchAdvanced { bytes, .. } => state.fetched += bytes,
@@ -72,22 +67,22 @@ impl BuildProgress {
             }
             let running: Vec<&str> = state.running.keys().map(String::as_str).take(3).collect();
             parts.push(running.join(", "));
-            bar.set_message(parts.join("  "));
+            bar.set(&parts.join("  "));
         }
     }
 
     fn line(&self, text: &str) {
         match (&self.bar, self.quiet) {
             (_, true) => {}
-            (Some(bar), _) => bar.println(text),
-            (None, _) => eprintln!("{text}"),
+            (Some(bar), _) => bar.keep(text),
+            (None, _) => terminal::say(text),
         }
     }
 
     /// Only where lines are kept: in a pipe or a log.
     fn detail(&self, text: &str) {
         if self.bar.is_none() && !self.quiet {
-            eprintln!("  {text}");
+            terminal::say(format!("  {text}"));
         }
     }
 }
@@ -95,7 +90,7 @@ impl BuildProgress {
 impl Drop for BuildProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.finish();
         }
     }
 }

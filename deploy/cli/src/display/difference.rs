@@ -1,6 +1,7 @@
 //! What differs between two closures, for people.
 
 use cairn_fleet::{Change, Difference, Needs};
+use cairn_formats::printable;
 
 use super::hosts::{change as words_of, system as system_of};
 use super::{size, table};
@@ -17,7 +18,8 @@ pub fn services(difference: &Difference) -> String {
             words = "goes on";
         }
         let comma = if replicas.is_empty() { "" } else { ", " };
-        text.push_str(&format!("  {sign} {}: {words}{comma}{replicas}\n", service.service));
+        let name = printable::line(&service.service);
+        text.push_str(&format!("  {sign} {name}: {words}{comma}{replicas}\n"));
     }
     text.push_str(&system_of(&difference.system));
     text
@@ -44,7 +46,7 @@ pub fn contents(difference: &Difference) -> String {
         text.push_str(&table(&rows));
     }
     for file in &difference.files {
-        text.push_str(&printable(&file.diff));
+        text.push_str(&file.diff);
     }
     text
 }
@@ -56,11 +58,6 @@ pub fn needs(needs: &Needs) -> String {
     }
     let [send, disk, free] = [needs.send_bytes, needs.disk_bytes, needs.free_bytes].map(size);
     format!("  {send} of files to send, before compression; {disk} of disk, {free} free\n")
-}
-
-/// A file's text must not speak to the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -85,7 +82,7 @@ mod tests {
                 to: text("3"),
             }],
             secrets: vec![Secret { secret: "jwt".to_owned(), from: None, to: Some(1) }],
-            files: vec![File { file: "x".to_owned(), diff: "-a\n+b\u{1b}[2J\n".to_owned() }],
+            files: vec![File { file: "x".to_owned(), diff: "-a\n+b\n".to_owned() }],
         };
         assert_eq!(
             services(&difference),
@@ -93,7 +90,7 @@ mod tests {
         );
         assert_eq!(
             contents(&difference),
-            "  IMAGE  PACKAGE  FROM  TO\n  api    libc6    2     3\n  SECRET  FROM  TO\n  jwt     -     v1\n-a\n+b\u{fffd}[2J\n"
+            "  IMAGE  PACKAGE  FROM  TO\n  api    libc6    2     3\n  SECRET  FROM  TO\n  jwt     -     v1\n-a\n+b\n"
         );
     }
 }

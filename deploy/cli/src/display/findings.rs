@@ -1,20 +1,24 @@
 //! What checks of a host have found.
 
+use cairn_formats::printable;
 use cairn_protocol::{Finding, Level};
+
+use crate::terminal::hanging;
 
 /// Those that are not well, each with why it matters and the next step; `all`: the others as well.
 pub fn findings(found: &[Finding], all: bool) -> String {
     let mut text = String::new();
-    let width = found.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
+    let width = found.iter().map(|finding| printable::line(&finding.check).chars().count()).max().unwrap_or(0);
     for finding in found.iter().filter(|finding| all || finding.level != Level::Good) {
         let mark = match finding.level {
             Level::Good => "ok   ",
             Level::Note => "note ",
             Level::Wrong => "WRONG",
         };
-        text.push_str(&format!("{mark}  {:<width$}  {}\n", finding.check, finding.what));
+        let check = printable::line(&finding.check);
+        text.push_str(&format!("{mark}  {check:<width$}  {}\n", hanging(&finding.what)));
         for (word, said) in [("why", &finding.why), ("next", &finding.next)] {
-            text.extend(said.iter().map(|said| format!("       {word}: {said}\n")));
+            text.extend(said.iter().map(|said| format!("       {word}: {}\n", hanging(said))));
         }
     }
     text

@@ -1,10 +1,12 @@
 //! Hosts as they are switched: plans, the steps of an activation, what went wrong.
 
 use cairn_fleet::{Change, Event, HostReport, Plan};
+use cairn_formats::printable;
 use cairn_protocol::{ActivationEvent, Problem, ServiceState};
 
-use super::screen::Screen;
+use super::screen::{Screen, by_host};
 use super::{outcome, size};
+use crate::terminal::{self, hanging};
 
 /// Shows the events of hosts: one line each, with the host's name in front; on a terminal one line
 /// for each host that is worked on, and above them what is worth keeping.
@@ -23,7 +25,7 @@ impl HostProgress {
             _ if self.quiet => {}
             None => {
                 if let Some((host, text)) = describe(event) {
-                    eprintln!("{host}: {text}");
+                    terminal::say(by_host(host, &text));
                 }
             }
             Some(screen) => match (event, describe(event)) {
@@ -31,11 +33,17 @@ impl HostProgress {
                 (Event::Watched { host }, _) => screen.done(host),
                 (Event::Copying { host, bytes }, _) => screen.now(host, &format!("copying, {} of files", size(*bytes))),
                 (Event::Connected { host, .. }, None) => screen.now(host, "connected"),
-                (event, Some((host, text))) if is_kept(event) => screen.keep(&format!("{host}: {text}")),
+                (event, Some((host, text))) if is_kept(event) => screen.keep(&by_host(host, &text)),
                 (_, Some((host, text))) => screen.now(host, text.trim_start()),
                 (_, None) => {}
             },
         }
+    }
+
+    /// What is drawn in place.
+    #[cfg(test)]
+    pub fn drawn(&self) -> String {
+        self.screen.as_ref().map(Screen::drawn).unwrap_or_default()
     }
 
     /// Nothing is worked on any more.
@@ -56,7 +64,7 @@ impl HostProgress {
         let screen = self.screen.clone();
         move |text| match screen {
             Some(screen) => screen.keep(text),
-            None => eprintln!("{text}"),
+            None => terminal::say(text),
         }
     }
 }
@@ -129,7 +137,7 @@ pub fn plan(plan: &Plan) -> String {
     let mut text = format!("{}: {from} → {}\n", plan.host, plan.closure.name());
     for (service, change) in &plan.services {
         let (sign, words) = self::change(*change);
-        text.push_str(&format!("  {sign} {service}: {words}\n"));
+        text.push_str(&format!("  {sign} {}: {words}\n", printable::line(service)));
     }
     text.push_str(&system(&plan.system));
     if plan.missing_paths > 0 {
@@ -146,7 +154,7 @@ pub fn system(changes: &[(String, Change)]) -> String {
             Change::Replaced => ('~', "changed"),
             other => self::change(*other),
         };
-        format!("  {sign} {what}: {words}\n")
+        format!("  {sign} {}: {words}\n", printable::line(what))
     };
     changes.iter().map(line).collect()
 }
@@ -169,19 +177,19 @@ pub fn change(change: Change) -> (char, &'static str) {
 pub fn problem(problem: &Problem) -> String {
     let mut text = String::new();
     if let Some(unit) = &problem.unit {
-        text.push_str(&format!("  unit: {unit}\n"));
+        text.push_str(&format!("  unit: {}\n", printable::line(unit)));
     }
     if let Some(health) = &problem.health {
-        text.push_str(&format!("  last health answer: {health}\n"));
+        text.push_str(&format!("  last health answer: {}\n", printable::line(health)));
     }
     if !problem.log.is_empty() {
         text.push_str("  last log lines:\n");
         for line in &problem.log {
-            text.push_str(&format!("    {line}\n"));
+            text.push_str(&format!("    {}\n", printable::line(line)));
         }
     }
     if let Some(advice) = &problem.advice {
-        text.push_str(&format!("  help: {advice}\n"));
+        text.push_str(&format!("  help: {}\n", hanging(advice)));
     }
     text
 }

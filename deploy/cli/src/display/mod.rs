@@ -9,12 +9,13 @@ mod screen;
 mod summary;
 mod table;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use crate::interrupt;
+use crate::terminal::{self, Stream, hanging};
 
 pub use build::{BuildProgress, size};
 pub use difference::{contents, needs, services};
@@ -34,7 +35,7 @@ pub struct Display {
 impl Display {
     pub fn new(json: bool, quiet: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Self { json, quiet, terminal: std::io::stderr().is_terminal() && !dumb }
+        Self { json, quiet, terminal: Stream::Err.is_terminal() && !dumb }
     }
 
     /// Progress of one target's build.
@@ -49,30 +50,27 @@ impl Display {
 
     /// Prints a result: `value` with `--json`, else `text`.
     pub fn result(&self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        let written = if self.json {
-            serde_json::to_writer(&mut out, value).map_err(Into::into).and_then(|()| writeln!(out))
-        } else {
-            let text = text();
-            if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()) }
-        };
-        match written {
-            // Whoever read has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => Ok(other?),
+        if self.json {
+            terminal::json(value)?;
+            return Ok(());
         }
+        let text = text();
+        if !text.is_empty() {
+            terminal::result(text.trim_end())?;
+        }
+        Ok(())
     }
 
     /// A line about what is going on.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            terminal::say(text);
         }
     }
 
     /// Something that went wrong and changes nothing: said also when there is no progress.
     pub fn warn(&self, text: &str) {
-        eprintln!("warning: {text}");
+        terminal::say(format!("warning: {}", hanging(text)));
     }
 
     /// Asks on the terminal. Without one nobody can answer: `None`.
@@ -80,7 +78,7 @@ impl Display {
         if !std::io::stdin().is_terminal() || !self.terminal {
             return None;
         }
-        eprint!("{question} [y/N] ");
+        terminal::prompt(format!("{question} [y/N] "));
         // In a thread, so that Ctrl-C is an answer as well.
         let (sender, answers) = mpsc::channel();
         thread::spawn(move || {
@@ -100,14 +98,22 @@ impl Display {
 
 /// An error with its causes, the way all of them are shown.
 pub fn error(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    failure(error);
     let mut last = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Some errors repeat their cause in their own text.
         if !last.contains(&text) {
-            eprintln!("  because: {text}");
+            terminal::say(format!("  because: {}", hanging(&text)));
         }
         last = text;
     }
 }
+
+/// An error without its causes, or one of several.
+pub fn failure(error: &impl std::fmt::Display) {
+    terminal::say(format!("error: {}", hanging(&error.to_string())));
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,36 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use crate::terminal::{self, Bar, Bars};
 
 #[derive(Debug, Clone, Default)]
 pub struct Screen {
-    bars: MultiProgress,
-    hosts: Arc<Mutex<BTreeMap<String, ProgressBar>>>,
+    bars: Bars,
+    hosts: Arc<Mutex<BTreeMap<String, Bar>>>,
 }
 
 impl Screen {
     /// What a host is at.
     pub fn now(&self, host: &str, text: &str) {
         let Ok(mut hosts) = self.hosts.lock() else { return };
-        let bar = hosts.entry(host.to_owned()).or_insert_with(|| {
-            let bar = self.bars.add(ProgressBar::no_length());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.set_prefix(host.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        bar.set_message(text.to_owned());
+        hosts.entry(host.to_owned()).or_insert_with(|| self.bars.add(host)).set(text);
     }
 
     /// A host's line goes; one that stays takes its place.
     pub fn ended(&self, host: &str, text: &str) {
         self.done(host);
-        self.keep(&format!("{host}: {text}"));
+        self.keep(&by_host(host, text));
     }
 
     /// A host's line goes.
@@ -39,23 +29,34 @@ impl Screen {
         if let Ok(mut hosts) = self.hosts.lock()
             && let Some(bar) = hosts.remove(host)
         {
-            bar.finish_and_clear();
+            bar.finish();
         }
     }
 
     pub fn keep(&self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+        self.bars.aside(|| terminal::say(text));
     }
 
     /// The lines of hosts are away as long as `talk` runs.
     pub fn aside<T>(&self, talk: impl FnOnce() -> T) -> T {
-        self.bars.suspend(talk)
+        self.bars.aside(talk)
+    }
+
+    /// What is drawn for hosts now.
+    #[cfg(test)]
+    pub fn drawn(&self) -> String {
+        self.hosts.lock().map(|hosts| hosts.values().map(Bar::drawn).collect()).unwrap_or_default()
     }
 
     /// All lines of hosts go.
     pub fn clear(&self) {
         if let Ok(mut hosts) = self.hosts.lock() {
-            std::mem::take(&mut *hosts).into_values().for_each(|bar| bar.finish_and_clear());
+            std::mem::take(&mut *hosts).into_values().for_each(|bar| bar.finish());
         }
     }
+}
+
+/// Each line with the host's name in front, so that no host speaks for another one.
+pub fn by_host(host: &str, text: &str) -> String {
+    text.split('\n').map(|line| format!("{host}: {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -1,10 +1,9 @@
 //! What became of each host, at the end.
 
-use std::io::IsTerminal as _;
-
 use cairn_fleet::HostReport;
 
 use super::{size, table};
+use crate::terminal::Stream;
 
 /// The outcome as `--json` spells it.
 pub fn outcome(report: &HostReport) -> String {
@@ -14,7 +13,7 @@ pub fn outcome(report: &HostReport) -> String {
 
 /// In columns for a terminal, else one line for each host.
 pub fn summary(reports: &[HostReport]) -> String {
-    if std::io::stdout().is_terminal() { columns(reports) } else { reports.iter().map(line).collect() }
+    if Stream::Out.is_terminal() { columns(reports) } else { reports.iter().map(line).collect() }
 }
 
 fn columns(reports: &[HostReport]) -> String {

@@ -26,7 +26,8 @@ use cairn_protocol::wanted::Wanted;
 use cairn_protocol::{CopyEvent, CopyRequest, Event, FailureKind, Request, Response, manifest};
 use cairn_store::Store;
 
-use crate::session::{SILENCE, WriteFault};
+use crate::limits::TimeLimit;
+use crate::session::WriteFault;
 use crate::{Session, TransportError};
 use plan::Plan;
 
@@ -65,7 +66,8 @@ pub fn copy_closure(
     progress: &dyn CopyProgress,
 ) -> Result<CopyReport, TransportError> {
     let (started, before) = (Instant::now(), session.bytes_sent());
-    session.limit_silence(Some(SILENCE));
+    let limit = session.limits().of_copy(0);
+    session.limit_time(limit);
     let plan = Plan::make(session, store, paths)?;
     let mut files_sent = 0;
     let mut result = send(session, store, &plan, progress, &mut files_sent);
@@ -75,7 +77,7 @@ pub fn copy_closure(
         }
         result = send(session, store, &plan.without_shortcuts(), progress, &mut files_sent);
     }
-    session.limit_silence(None);
+    session.limit_time(TimeLimit::default());
     result?;
     Ok(CopyReport {
         bytes_sent: session.bytes_sent() - before,
@@ -102,7 +104,11 @@ fn send(
     if plan.missing.is_empty() {
         return Ok(());
     }
-    session.send(&Request::Copy(CopyRequest { announced: plan.announced.clone(), named: plan.named.clone() }))?;
+    // Sizes before compression: more than is sent in the end.
+    let described = plan.missing.iter().map(|missing| missing.nar_size).sum();
+    session.limit_time(session.limits().of_copy(described));
+    let request = Request::Copy(CopyRequest { announced: plan.announced.clone(), named: plan.named.clone() });
+    session.send(&request)?;
     let contents = session.write_data("the list of files was sent", |data| {
         let compressed = zstd::Encoder::new(data, MANIFEST_LEVEL)?;
         let mut describer = describe::Describer::new(store, manifest::Writer::new(compressed), plan.shortcuts);
@@ -123,7 +129,8 @@ fn send(
     progress.planned(plan.missing.len() as u64, wanted.count(), total);
     session.write_data("files were sent", |data| contents::send(data, chosen(), total, progress))?;
     *files_sent += wanted.count();
-    let response = session.response("the host checked what it received", &mut |event| match event {
+    let bound = session.limits().of(&request);
+    let response = session.response("the host checked what it received", &bound, &mut |event| match event {
         Event::Copy(CopyEvent::Received { .. }) => progress.received(),
         Event::Copy(CopyEvent::Checked { path }) => progress.checked(&path),
         Event::Activation { .. } | Event::Log(_) | Event::Progress { .. } => {}
