@@ -102,7 +102,7 @@ impl Store {
         }
         let build = self.build_dir()?;
         let copy = build.path().join("source");
-        copy_tree(src, &copy, 0).map_err(|e| e.needing(size))?;
+        copy_tree(src, &copy).map_err(|e| e.needing(size))?;
         self.add_output(&copy, name, &BTreeSet::new())
     }
 
@@ -227,25 +227,27 @@ impl io::Read for Tee<'_> {
     }
 }
 
-fn copy_tree(from: &Path, to: &Path, depth: usize) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(StoreError::TooDeep { path: from.to_path_buf(), limit: MAX_DEPTH });
-    }
-    let meta = from.symlink_metadata().at("read", from)?;
-    if meta.is_file() {
-        copy_file(from, to, &meta)
-    } else if meta.is_symlink() {
-        let target = std::fs::read_link(from).at("read the link", from)?;
-        std::os::unix::fs::symlink(target, to).at("create the link", to)
-    } else if meta.is_dir() {
-        std::fs::create_dir(to).at("create the directory", to)?;
-        for name in walk::sorted_names(from)? {
-            copy_tree(&from.join(&name), &to.join(&name), depth + 1)?;
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let mut open = vec![(from.to_path_buf(), to.to_path_buf(), 0)];
+    while let Some((from, to, depth)) = open.pop() {
+        if depth > MAX_DEPTH {
+            return Err(StoreError::TooDeep { path: from, limit: MAX_DEPTH });
         }
-        Ok(())
-    } else {
-        Err(walk::unsupported(from, &meta))
+        let meta = from.symlink_metadata().at("read", &from)?;
+        if meta.is_file() {
+            copy_file(&from, &to, &meta)?;
+        } else if meta.is_symlink() {
+            let target = std::fs::read_link(&from).at("read the link", &from)?;
+            std::os::unix::fs::symlink(target, &to).at("create the link", &to)?;
+        } else if meta.is_dir() {
+            std::fs::create_dir(&to).at("create the directory", &to)?;
+            let names = walk::sorted_names(&from)?;
+            open.extend(names.into_iter().map(|name| (from.join(&name), to.join(name), depth + 1)));
+        } else {
+            return Err(walk::unsupported(&from, &meta));
+        }
     }
+    Ok(())
 }
 
 /// Bytes and the execute bit, nothing else.

@@ -63,22 +63,34 @@ impl Store {
     }
 }
 
-/// Removes the build directories that nobody holds. Gives how many.
-pub(crate) fn sweep(dir: &Path, dry_run: bool) -> Result<usize> {
-    let mut swept = 0;
+/// Removes the build directories that no process holds. Gives how many, and what went wrong with
+/// others: one that cannot be removed keeps no collection from its end.
+pub(crate) fn sweep(dir: &Path, dry_run: bool) -> Result<(usize, Vec<String>)> {
+    let (mut swept, mut problems) = (0, Vec::new());
     for entry in std::fs::read_dir(dir).at("list", dir)? {
-        let path = entry.at("list", dir)?.path();
-        let lock = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            other => other.at("open the build directory", &path)?,
-        };
-        if try_exclusive(&lock, &path)? {
-            swept += 1;
-            if !dry_run {
-                // With the lock held: whoever has just created it sees that, and takes another.
-                remove_tree(&path)?;
+        match sweep_one(&entry.at("list", dir)?.path(), dry_run) {
+            Ok(removed) => swept += usize::from(removed),
+            Err(error) => {
+                tracing::warn!(%error, "a build directory stays");
+                problems.push(error.to_string());
             }
         }
     }
-    Ok(swept)
+    Ok((swept, problems))
+}
+
+/// Whether no process holds it, so that it was removed.
+fn sweep_one(path: &Path, dry_run: bool) -> Result<bool> {
+    let lock = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.at("open the build directory", path)?,
+    };
+    if !try_exclusive(&lock, path)? {
+        return Ok(false);
+    }
+    if !dry_run {
+        // With the lock held: a process that has just created it sees that, and takes another.
+        remove_tree(path)?;
+    }
+    Ok(true)
 }

@@ -43,22 +43,26 @@ pub(crate) fn canonicalise_node(path: &Path, meta: &Metadata) -> Result<()> {
 }
 
 /// Brings a tree into the store's form, the innermost nodes first.
-pub(crate) fn canonicalise_tree(path: &Path, depth: usize) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(StoreError::TooDeep { path: path.to_path_buf(), limit: MAX_DEPTH });
-    }
-    let meta = path.symlink_metadata().at("read", path)?;
-    if meta.is_dir() {
-        open_up(path, &meta)?;
-        for name in walk::sorted_names(path)? {
-            canonicalise_tree(&path.join(name), depth + 1)?;
+pub(crate) fn canonicalise_tree(path: &Path) -> Result<()> {
+    let mut directories = Vec::new();
+    let mut open = vec![(path.to_path_buf(), 0)];
+    while let Some((path, depth)) = open.pop() {
+        if depth > MAX_DEPTH {
+            return Err(StoreError::TooDeep { path, limit: MAX_DEPTH });
         }
-        return canonicalise_directory(path);
+        let meta = path.symlink_metadata().at("read", &path)?;
+        if meta.is_dir() {
+            open_up(&path, &meta)?;
+            open.extend(walk::sorted_names(&path)?.into_iter().map(|name| (path.join(name), depth + 1)));
+            directories.push(path);
+        } else if meta.is_file() || meta.is_symlink() {
+            canonicalise_node(&path, &meta)?;
+        } else {
+            return Err(walk::unsupported(&path, &meta));
+        }
     }
-    if !meta.is_file() && !meta.is_symlink() {
-        return Err(walk::unsupported(path, &meta));
-    }
-    canonicalise_node(path, &meta)
+    // Each was found before those in it.
+    directories.iter().rev().try_for_each(|directory| canonicalise_directory(directory))
 }
 
 /// For a directory whose mode may have changed since it was last looked at.

@@ -105,8 +105,14 @@ pub enum StoreError {
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
 
-    #[error("{} is more than {limit} directories deep", path.display())]
+    #[error("{} is more than {limit} directories deep; nest fewer directories", Start(path))]
     TooDeep { path: PathBuf, limit: usize },
+
+    #[error(
+        "cannot {doing} {}: the path has {} bytes and a system call takes at most 4095; use shorter names or nest fewer directories",
+        Start(path), path.as_os_str().len()
+    )]
+    TooLong { doing: &'static str, path: PathBuf },
 
     #[error("cannot restore the archive to {}: {source}", path.display())]
     Nar { path: PathBuf, source: NarError },
@@ -127,6 +133,20 @@ pub enum StoreError {
         "no place for a store: neither XDG_DATA_HOME nor HOME is set; name one with `--store ROOT` or DEPLOY_STORE"
     )]
     NoHome,
+}
+
+/// The start of a path that may have thousands of bytes.
+struct Start<'a>(&'a Path);
+
+impl fmt::Display for Start<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 200;
+        let text = self.0.display().to_string();
+        match text.char_indices().nth(SHOWN) {
+            Some((end, _)) => write!(f, "{}…", &text[..end]),
+            None => f.write_str(&text),
+        }
+    }
 }
 
 struct Needed(Option<u64>);
@@ -158,6 +178,7 @@ impl StoreError {
                 Self::NoSpace { doing, path, filesystem, available, needed: None }
             }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { doing, path, source },
+            io::ErrorKind::InvalidFilename => Self::TooLong { doing, path },
             _ => Self::Io { doing, path, source },
         }
     }
@@ -240,6 +261,7 @@ mod tests {
             (rustix::io::Errno::DQUOT, &["is full"]),
             (rustix::io::Errno::ACCESS, &["cannot write /nowhere/x", "run as the owner", "--store ROOT"]),
             (rustix::io::Errno::ROFS, &["run as the owner"]),
+            (rustix::io::Errno::NAMETOOLONG, &["cannot write /nowhere/x", "has 10 bytes", "shorter names"]),
             (rustix::io::Errno::IO, &["cannot write /nowhere/x"]),
         ];
         for (errno, parts) in table {

@@ -33,6 +33,8 @@ pub struct GcReport {
     pub links: usize,
     /// Build directories of dead processes.
     pub build_dirs: usize,
+    /// Build directories of dead processes that could not be removed, and why.
+    pub problems: Vec<String>,
     /// Entries of the realisation cache that lead to no valid path.
     pub realisations: usize,
     /// Bytes on disk that were freed; in a dry run the sum of the dead paths' NAR sizes, which is
@@ -93,7 +95,7 @@ impl Store {
             self.sweep_locks()?;
             self.sweep_links(&mut report)?;
         }
-        report.build_dirs = build_dir::sweep(&self.layout().builds(), dry_run)?;
+        (report.build_dirs, report.problems) = build_dir::sweep(&self.layout().builds(), dry_run)?;
         let dead: BTreeSet<&StorePath> = report.deleted.iter().collect();
         let realisations = self.layout().realisations();
         report.realisations = realisation::sweep(&realisations, self.db(), |path| dead.contains(path), dry_run)?;

@@ -45,7 +45,7 @@ pub fn restore(from: impl Read, dest: &Path) -> Result<()> {
 /// Brings the tree at `path` into the form of the store: modes 0444 and 0555, the fixed time, no
 /// extended attributes, owned by this user.
 pub fn canonicalise(path: &Path) -> Result<()> {
-    canonical::canonicalise_tree(path, 0)
+    canonical::canonicalise_tree(path)
 }
 
 /// Every name has been checked to be a single part, and parents are directories that were made

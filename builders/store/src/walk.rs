@@ -5,7 +5,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cairn_formats::nar::Encoder;
 
@@ -36,39 +36,67 @@ pub(crate) fn is_executable(meta: &Metadata) -> bool {
     meta.mode() & 0o100 != 0
 }
 
-/// Encodes the tree at `path`.
-pub(crate) fn encode<W: Write>(path: &Path, nar: &mut Encoder<W>, visitor: &mut impl Visitor) -> Result<()> {
-    node(path, nar, visitor, 0)
+/// A directory that is being read.
+struct Level {
+    path: PathBuf,
+    meta: Metadata,
+    /// Names in it that are left.
+    names: std::vec::IntoIter<OsString>,
 }
 
-fn node<W: Write>(path: &Path, nar: &mut Encoder<W>, visitor: &mut impl Visitor, depth: usize) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(StoreError::TooDeep { path: path.to_path_buf(), limit: MAX_DEPTH });
+/// Encodes the tree at `path`. The levels lie in a list: on a thread's stack, as many as a hostile
+/// tree may have could be too many.
+pub(crate) fn encode<W: Write>(path: &Path, nar: &mut Encoder<W>, visitor: &mut impl Visitor) -> Result<()> {
+    let mut levels: Vec<Level> = Vec::new();
+    let mut next = Some(path.to_path_buf());
+    loop {
+        if let Some(path) = next.take() {
+            if levels.len() > MAX_DEPTH {
+                return Err(StoreError::TooDeep { path, limit: MAX_DEPTH });
+            }
+            let meta = path.symlink_metadata().at("read", &path)?;
+            visitor.enter(&path, &meta)?;
+            if meta.is_dir() {
+                nar.directory().at("encode", &path)?;
+                let names = sorted_names(&path)?.into_iter();
+                levels.push(Level { path, meta, names });
+            } else {
+                leaf(&path, &meta, nar, visitor)?;
+                visitor.leave(&path, &meta)?;
+                close(&levels, nar)?;
+            }
+        }
+        let Some(level) = levels.last_mut() else { return Ok(()) };
+        if let Some(name) = level.names.next() {
+            nar.entry(name.as_bytes()).at("encode", &level.path)?;
+            next = Some(level.path.join(name));
+        } else {
+            nar.end().at("encode", &level.path)?;
+            visitor.leave(&level.path, &level.meta)?;
+            levels.pop();
+            close(&levels, nar)?;
+        }
     }
-    let meta = path.symlink_metadata().at("read", path)?;
-    visitor.enter(path, &meta)?;
-    let kind = meta.file_type();
-    if kind.is_file() {
+}
+
+/// After a node: ends its entry in the directory that it is in.
+fn close<W: Write>(levels: &[Level], nar: &mut Encoder<W>) -> Result<()> {
+    levels.last().map_or(Ok(()), |level| nar.close_entry().at("encode", &level.path))
+}
+
+fn leaf<W: Write>(path: &Path, meta: &Metadata, nar: &mut Encoder<W>, visitor: &mut impl Visitor) -> Result<()> {
+    if meta.is_file() {
         let file = open(path)?;
         // From the descriptor, so that size and bytes belong together.
         let len = file.metadata().at("read", path)?.len();
         let mut data = Tap { file, visitor };
-        nar.regular(is_executable(&meta), len, &mut data).at("read", path)?;
-    } else if kind.is_symlink() {
+        nar.regular(is_executable(meta), len, &mut data).at("read", path)
+    } else if meta.is_symlink() {
         let target = std::fs::read_link(path).at("read the link", path)?;
-        nar.symlink(target.as_os_str().as_bytes()).at("encode", path)?;
-    } else if kind.is_dir() {
-        nar.directory().at("encode", path)?;
-        for name in sorted_names(path)? {
-            nar.entry(name.as_bytes()).at("encode", path)?;
-            node(&path.join(&name), nar, visitor, depth + 1)?;
-            nar.close_entry().at("encode", path)?;
-        }
-        nar.end().at("encode", path)?;
+        nar.symlink(target.as_os_str().as_bytes()).at("encode", path)
     } else {
-        return Err(unsupported(path, &meta));
+        Err(unsupported(path, meta))
     }
-    visitor.leave(path, &meta)
 }
 
 /// Refuses to follow a link that took the file's place, and to wait on a FIFO.

@@ -264,3 +264,38 @@ fn a_download_is_moved_and_addressed_by_its_plain_hash() {
     let error = store.add_output(&at, &name("tree"), &BTreeSet::new()).unwrap_err();
     assert!(matches!(error, StoreError::OtherFileSystem { .. }), "{error}");
 }
+
+#[test]
+fn a_tree_that_is_too_deep_is_refused_with_a_remedy() {
+    let (_root, store) = open();
+    let chain = |name: &str, levels: usize| (0..levels).fold(std::path::PathBuf::new(), |path, _| path.join(name));
+    // As many levels as a NAR may have are fine.
+    let build = store.build_dir().unwrap();
+    std::fs::create_dir_all(build.path().join("out").join(chain("d", 512))).unwrap();
+    let info = store.add_output(&build.path().join("out"), &name("deep"), &BTreeSet::new()).unwrap();
+    let mut nar = Vec::new();
+    cairn_store::tree::dump(&store.physical(&info.path), &mut nar).unwrap();
+    let copy = build.path().join("copy");
+    cairn_store::tree::restore(&nar[..], &copy).unwrap();
+    cairn_store::tree::canonicalise(&copy).unwrap();
+    assert_eq!(cairn_store::tree::hash(&copy).unwrap().0, info.nar_hash);
+    assert_eq!(store.add_source(&copy, &name("deep")).unwrap().path, info.path);
+
+    let build = store.build_dir().unwrap();
+    std::fs::create_dir_all(build.path().join("out").join(chain("d", 513))).unwrap();
+    let error = store.add_output(&build.path().join("out"), &name("deep"), &BTreeSet::new()).unwrap_err().to_string();
+    assert!(error.contains("more than 512 directories deep; nest fewer"), "{error}");
+
+    let build = store.build_dir().unwrap();
+    let out = build.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+    let mut dir = rustix::fs::open(&out, flags, rustix::fs::Mode::empty()).unwrap();
+    for _ in 0..30 {
+        let name = "n".repeat(200);
+        rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::RWXU).unwrap();
+        dir = rustix::fs::openat(&dir, &name, flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let error = store.add_output(&out, &name("long"), &BTreeSet::new()).unwrap_err().to_string();
+    assert!(error.contains("use shorter names") && error.len() < 500, "{error}");
+}

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use cairn_formats::{Sha256, StorePath};
 use cairn_store::{Store, StoreError};
 use common::{add, chain, open};
+use rustix::fs::{Mode, OFlags};
 
 fn valid(store: &Store) -> BTreeSet<StorePath> {
     store.valid_paths().unwrap().into_iter().collect()
@@ -256,4 +257,43 @@ fn adding_goes_on_while_others_collect() {
     store.collect_garbage(false).unwrap();
     assert_eq!(store.valid_paths().unwrap(), []);
     assert_eq!(store.verify(true).unwrap(), []);
+}
+
+/// Folders by descriptor, deeper than any path, as a step makes them by `chdir`.
+fn nest(at: &std::path::Path, levels: usize) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let name = "n".repeat(200);
+    let mut dir = rustix::fs::open(at, flags, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        rustix::fs::mkdirat(&dir, &name, Mode::RWXU).unwrap();
+        dir = rustix::fs::openat(&dir, &name, flags, Mode::empty()).unwrap();
+    }
+}
+
+#[test]
+fn what_a_hostile_step_left_stops_no_collection() {
+    let (root, store) = open();
+    // The step failed and its builder was killed: nothing holds these.
+    let builds = root.path().join("nix/var/cairn/build");
+    for name in ["1-0", "2-0"] {
+        std::fs::create_dir(builds.join(name)).unwrap();
+        nest(&builds.join(name), 600);
+    }
+    // Cannot be opened, whoever tries.
+    std::os::unix::fs::symlink("loop", builds.join("loop")).unwrap();
+    let dead = add(&store, "dead", "only here", &[]);
+    drop(store);
+
+    let store = Store::open(root.path()).unwrap();
+    let report = store.collect_garbage(false).unwrap();
+    assert_eq!((report.build_dirs, report.deleted), (2, vec![dead.path]));
+    assert_eq!(report.problems.len(), 1);
+    assert!(report.problems[0].contains("build/loop"), "{:?}", report.problems);
+    let again = store.collect_garbage(false).unwrap();
+    assert_eq!((again.build_dirs, again.problems.len()), (0, 1));
+    // A handle that is dropped takes such a tree along as well.
+    let build = store.build_dir().unwrap();
+    nest(build.path(), 600);
+    drop(build);
+    assert_eq!(std::fs::read_dir(&builds).unwrap().count(), 1);
 }

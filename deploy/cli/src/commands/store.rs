@@ -17,6 +17,9 @@ struct Collected {
     paths: usize,
     bytes: u64,
     dry_run: bool,
+    /// Leftovers that could not be removed, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -39,7 +42,13 @@ pub fn run(context: &Context, action: &StoreAction) -> Result<u8> {
         }
         StoreAction::Gc { dry_run } => {
             let report = store.collect_garbage(*dry_run)?;
-            let collected = Collected { paths: report.deleted.len(), bytes: report.bytes, dry_run: *dry_run };
+            report.problems.iter().for_each(|problem| context.display.warn(problem));
+            let collected = Collected {
+                paths: report.deleted.len(),
+                bytes: report.bytes,
+                dry_run: *dry_run,
+                problems: report.problems,
+            };
             context.display.result(&collected, || {
                 let verb = if *dry_run { "would delete" } else { "deleted" };
                 format!("{verb} {} store paths, {}", collected.paths, size(collected.bytes))

@@ -46,6 +46,10 @@ impl BuildProgress {
                     bar.start();
                 }
             }
+            // Also in a quiet run: what is built is less trustworthy.
+            Event::WeakSandbox { reason } => self.warn(&format!(
+                "steps run in a weak sandbox, without a user namespace: the system makes none ({reason})"
+            )),
             Event::FetchAdvanced { bytes, .. } => state.fetched += bytes,
             Event::FetchFinished { file } => self.detail(&format!("fetched {file}")),
             Event::StepStarted { name } => {
@@ -76,6 +80,14 @@ impl BuildProgress {
             (_, true) => {}
             (Some(bar), _) => bar.keep(text),
             (None, _) => terminal::say(text),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        let line = format!("warning: {text}");
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
         }
     }
 
