@@ -39,6 +39,8 @@ impl Bench {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.project.command(&[&["secrets"][..], arguments].concat());
         command.env("HOME", self.project.path("home"));
+        // A question needs a terminal that is not `dumb`.
+        command.env("TERM", "xterm");
         for variable in ["DEPLOY_IDENTITY", "XDG_CONFIG_HOME", "VISUAL", "EDITOR"] {
             command.env_remove(variable);
         }

@@ -243,11 +243,14 @@ fn a_host_that_says_nothing_is_given_up() {
     assert!(error.unreachable());
 }
 
-/// An `ssh` whose user has this configuration.
+/// An `ssh` whose user has this configuration, and the key agent of [`KeyAgent`].
 fn configured(server: &Server, config: &str) -> Options {
     let (file, program) = (server.file("config"), server.file("ssh-of-the-user"));
     fs::write(&file, config).unwrap();
-    fs::write(&program, format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", file.display())).unwrap();
+    // Without the variable `ssh` forwards nothing, though the configuration names a socket.
+    let keys = server.file("key-agent");
+    let script = format!("#!/bin/sh\nexport SSH_AUTH_SOCK={}\nexec ssh -F {} \"$@\"\n", keys.display(), file.display());
+    fs::write(&program, script).unwrap();
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     Options {
         ssh: program,
@@ -258,10 +261,7 @@ fn configured(server: &Server, config: &str) -> Options {
 }
 
 /// A key agent of this test's own, which ends with it.
-struct KeyAgent {
-    child: Child,
-    socket: PathBuf,
-}
+struct KeyAgent(Child);
 
 impl KeyAgent {
     fn start(server: &Server) -> Self {
@@ -272,14 +272,14 @@ impl KeyAgent {
             assert!(Instant::now() < deadline, "ssh-agent did not start");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { child, socket }
+        Self(child)
     }
 }
 
 impl Drop for KeyAgent {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -300,12 +300,11 @@ fn remote_environments(server: &Server) -> Vec<Vec<String>> {
 #[test]
 fn a_conversation_forwards_nothing_whatever_the_users_configuration_says() {
     let (server, here) = (Server::start(), Home::new());
-    let (agent, keys, ran) = (agent(&here), KeyAgent::start(&server), server.file("local-command-ran"));
+    let (agent, _keys, ran) = (agent(&here), KeyAgent::start(&server), server.file("local-command-ran"));
     let config = format!(
-        "Host *\n  ForwardAgent {}\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  RemoteCommand false\n  \
+        "Host *\n  ForwardAgent yes\n  ForwardX11 yes\n  ForwardX11Trusted yes\n  RemoteCommand false\n  \
          SessionType none\n  StdinNull yes\n  ForkAfterAuthentication yes\n  RequestTTY force\n  \
          PermitLocalCommand yes\n  LocalCommand touch {}\n  IgnoreUnknown UseKeychain\n  UseKeychain yes\n",
-        keys.socket.display(),
         ran.display()
     );
     let options = configured(&server, &config);
@@ -319,9 +318,8 @@ fn a_conversation_forwards_nothing_whatever_the_users_configuration_says() {
     assert!(!ran.exists(), "LocalCommand ran");
     cairn_transport::learn_host_key(&server.target(), &options).unwrap();
 
-    // The same configuration is what makes a person's own session: the key agent is there.
-    let config = format!("Host *\n  ForwardAgent {}\n", keys.socket.display());
-    let options = configured(&server, &config);
+    // A person's own session is as the configuration says: the key agent is there.
+    let options = configured(&server, "Host *\n  ForwardAgent yes\n");
     let mut own =
         cairn_transport::interactive(&options, &server.target(), false, Some("printenv SSH_AUTH_SOCK")).unwrap();
     let own = own.stdin(Stdio::null()).output().unwrap();
@@ -340,7 +338,7 @@ fn options_that_this_ssh_does_not_know_end_no_conversation() {
     let options = configured(&server, "Host *\n  CairnNoSuchOption yes\n");
     let older = "for a; do shift; [ \"$a\" != SessionType=default ] || a=CairnNoSuchOption=default; set -- \"$@\" \"$a\"; done\nexec";
     let script = fs::read_to_string(&options.ssh).unwrap();
-    fs::write(&options.ssh, script.replacen("exec", older, 1)).unwrap();
+    fs::write(&options.ssh, script.replacen("\nexec", &format!("\n{older}"), 1)).unwrap();
     Session::open(&server.target(), &agent, &options).unwrap().close();
     // Without `IgnoreUnknown` the same configuration is an error, which a person is to see.
     let mut plain = cairn_transport::interactive(&options, &server.target(), false, Some("true")).unwrap();
