@@ -92,6 +92,8 @@ pub enum Problem {
     NotInRecord,
     #[error("is listed in RECORD, but the archive does not hold it")]
     Absent,
+    #[error("lies more than {limit} directories deep; nest fewer directories")]
+    TooDeep { limit: usize },
     #[error("has a name that is not UTF-8")]
     NotUtf8,
     #[error("would unpack to more than {limit} bytes")]

@@ -1,6 +1,8 @@
 //! The program that runs build steps.
 //!
-//! * `cairn-builder enter < sandbox.json`: makes a sandbox and starts itself inside it.
+//! * `cairn-builder enter < sandbox.json`: makes a sandbox and starts itself inside it;
+//!   `start-nested` is how it starts there when the step opens a second sandbox.
+//! * `cairn-builder probe`: exit 0 where user namespaces can be made.
 //! * `cairn-builder enter-image`, `start-in-image`: how a step runs a command of an image in a
 //!   sandbox of its own; see [`cairn_sandbox::image`].
 //! * `cairn-builder run < request.json`: runs one step; exit 0 and the output is there, or exit 1
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["enter"] => cairn_sandbox::enter(),
+        ["probe"] => cairn_sandbox::probe(),
+        ["start-nested", rest @ ..] => cairn_sandbox::start_nested(rest),
         ["enter-image"] => cairn_sandbox::image::enter(),
         ["start-in-image"] => cairn_sandbox::image::start(),
         ["run"] => run(),

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use cairn_sandbox::{Input, Sandbox};
 use common::{paths, run, unpack};
+use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -49,12 +50,17 @@ impl Image {
     }
 
     fn command(&self, command: &[&str], timeout: u64) -> Result<String, String> {
+        self.command_as(command, timeout, UID, false)
+    }
+
+    /// In a weak sandbox on a system that makes no user namespaces, or in an ordinary one.
+    fn command_as(&self, command: &[&str], timeout: u64, uid: u32, weak: bool) -> Result<String, String> {
         let work = tempfile::tempdir_in(self.scratch.path()).unwrap();
         let (root, build) = (work.path().join("root"), work.path().join("build"));
         fs::create_dir(&root).unwrap();
         fs::create_dir(&build).unwrap();
         let step = json!({
-            "kind": "verify", "command": command, "uid": UID, "gid": UID, "workdir": "/tmp",
+            "kind": "verify", "command": command, "uid": uid, "gid": uid, "workdir": "/tmp",
             "environment": {"MODE": "test"}, "volumes": ["/var/lib/app"], "timeout": timeout,
         });
         let inputs = json!({"rootfs": ["/nix/store/rootfs"], "config": ["/nix/store/config"]});
@@ -63,19 +69,28 @@ impl Image {
             root,
             build: build.clone(),
             inputs: vec![input("rootfs"), input("config")],
-            proc: true,
+            nested: true,
+            weak,
+            timeout: 60_000,
             arguments: vec!["run".to_owned()],
             stdin: json!({"step": step, "inputs": inputs, "out": "/build/out"}).to_string(),
         };
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cairn-builder"))
-            .arg("enter")
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(serde_json::to_string(&sandbox).unwrap().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let enter = move || {
+            if weak {
+                forbid_user_namespaces();
+            }
+            let mut child = Command::new(env!("CARGO_BIN_EXE_cairn-builder"))
+                .arg("enter")
+                .env_clear()
+                .stdin(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(serde_json::to_string(&sandbox).unwrap().as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        // What forbids is for good, so it is for a thread of its own.
+        let output = std::thread::spawn(enter).join().unwrap();
         if output.status.success() {
             return Ok(fs::read_to_string(build.join("out")).unwrap());
         }
@@ -94,6 +109,55 @@ impl Image {
         let error = self.verify(line, 60_000).unwrap_err();
         assert!(said.iter().all(|said| error.contains(said)), "{line}\n{error}\nwanted: {said:?}");
         error
+    }
+}
+
+fn forbid_user_namespaces() {
+    let flag = u64::from(nix::libc::CLONE_NEWUSER.unsigned_abs());
+    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
+    let filter = SeccompFilter::new(
+        [(nix::libc::SYS_unshare, vec![SeccompRule::new(vec![condition]).unwrap()])].into_iter().collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(nix::libc::EPERM.unsigned_abs()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// A test in the command that it has no privilege; the numbers of its status are in the error.
+const POWERLESS: &str = "grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status >&2
+    test $(grep -c -E '^Cap(Inh|Prm|Eff|Bnd|Amb):\t0000000000000000$' /proc/self/status) = 5 &&
+    grep -q -E '^NoNewPrivs:\t1$' /proc/self/status && grep -q -E '^Seccomp:\t2$' /proc/self/status &&
+    ! unshare -r true && ! unshare -m true && ! mknod /tmp/device b 7 0 && mkfifo /tmp/fifo";
+
+#[test]
+fn the_command_has_no_privilege() {
+    Image::new().takes(POWERLESS);
+}
+
+#[test]
+fn a_command_of_root_has_no_privilege_either() {
+    let image = Image::new();
+    let line = format!("test $(id -u) = 0 && {POWERLESS}");
+    let shell = |line: &str, weak| image.command_as(&["/usr/bin/busybox", "sh", "-c", line], 60_000, 0, weak);
+    assert_eq!(shell(&line, false).as_deref(), Ok(OUTPUT));
+    // Without a user namespace it would be this computer's root.
+    let line = format!("test $(id -u):$(id -g) = 65533:65533 && {POWERLESS} && echo x > /var/lib/app/file");
+    assert_eq!(shell(&line, true).as_deref(), Ok(OUTPUT));
+}
+
+#[test]
+fn a_weak_sandbox_tests_configurations_too() {
+    let image = Image::new();
+    let shell = |line: &str| image.command_as(&["/usr/bin/busybox", "sh", "-c", line], 60_000, UID, true);
+    for line in
+        [POWERLESS, "test $(id -u):$(id -g) = 10002:10002 && echo x > /var/lib/app/file && echo x > /run/cairn/self/x"]
+    {
+        assert_eq!(shell(line).as_deref(), Ok(OUTPUT), "{line}");
+    }
+    for path in ["/usr/file", "/run/cairn/config/app.conf"] {
+        shell(&format!("echo x > {path}")).unwrap_err();
     }
 }
 

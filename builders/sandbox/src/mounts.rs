@@ -12,33 +12,54 @@ use nix::unistd::{chdir, pivot_root};
 use crate::{BUILD_DIR, PROGRAM, Sandbox, SandboxError};
 
 pub const NONE: Option<&str> = None;
+pub const PROC: &str = "/proc";
 pub const DEVICES: [&str; 3] = ["null", "zero", "urandom"];
 
+/// Makes the root and moves into it. Only [`BUILD_DIR`] and `/tmp` are writable there.
 pub fn build_root(sandbox: &Sandbox, program: &Path) -> Result<(), SandboxError> {
     let root = &sandbox.root;
     keep_private()?;
-    mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755,size=1g"))
-        .map_err(|e| SandboxError::at("mount a root", root)(e.into()))?;
-
+    empty(root, "mode=0755,size=64m")?;
     for dir in ["dev", "tmp", "proc"] {
         let dir = root.join(dir);
         fs::create_dir(&dir).map_err(SandboxError::at("make a folder", &dir))?;
     }
+    empty(&root.join("tmp"), "mode=1777,size=1g")?;
     for device in DEVICES {
         let device = Path::new("/dev").join(device);
-        bind(root, &device, &device, true)?;
+        bind(root, &device, &device, Access::Device)?;
     }
     let fd = root.join("dev/fd");
     symlink("/proc/self/fd", &fd).map_err(SandboxError::at("make a link", &fd))?;
-    bind(root, program, Path::new(PROGRAM), false)?;
+    bind(root, program, Path::new(PROGRAM), Access::Read)?;
     for input in &sandbox.inputs {
-        bind(root, &input.from, &input.to, false)?;
+        bind(root, &input.from, &input.to, Access::Read)?;
     }
-    bind(root, &sandbox.build, Path::new(BUILD_DIR), true)?;
-    if sandbox.proc {
-        bind(root, Path::new("/proc"), Path::new("/proc"), true)?;
+    bind(root, &sandbox.build, Path::new(BUILD_DIR), Access::Write)?;
+    if sandbox.nested {
+        // A process that sees no whole /proc may not mount one of its own.
+        bind(root, Path::new(PROC), Path::new(PROC), Access::Device)?;
     }
+    remount(root, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+        .map_err(SandboxError::at("close the root", root))?;
     change_root(root)
+}
+
+/// Shows only the processes of the caller's own namespace from here on.
+pub fn own_processes(proc: &Path, writable: bool) {
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if !writable {
+        flags |= MsFlags::MS_RDONLY;
+    }
+    // Refused where parts of this computer's own are hidden, as in some containers. A step's first
+    // process, which runs no foreign code, then goes on seeing the computer's; a command of an image
+    // finds the folder empty, which is as good as what most services see of it.
+    let _ = mount(Some("proc"), proc, Some("proc"), flags, NONE);
+}
+
+fn empty(at: &Path, options: &str) -> Result<(), SandboxError> {
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
+        .map_err(|e| SandboxError::at("mount an empty folder", at)(e.into()))
 }
 
 /// What is mounted from here on stays in this namespace.
@@ -57,7 +78,7 @@ pub fn change_root(root: &Path) -> Result<(), SandboxError> {
 }
 
 /// Shows `from` at `to` below the root, where the folders and the file are made.
-pub fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError> {
+pub fn bind(root: &Path, from: &Path, to: &Path, access: Access) -> Result<(), SandboxError> {
     let to = root.join(to.strip_prefix("/").unwrap_or(to));
     let meta = fs::symlink_metadata(from).map_err(SandboxError::at("find an input", from))?;
     if let Some(parent) = to.parent() {
@@ -73,22 +94,31 @@ pub fn bind(root: &Path, from: &Path, to: &Path, writable: bool) -> Result<(), S
     } else {
         File::create(&to).map_err(SandboxError::at("make a file", &to))?;
     }
-    attach(from, &to, writable)
+    attach(from, &to, access)
+}
+
+/// What can be done with a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+    /// Everything that can be done with it outside: devices work.
+    Device,
 }
 
 /// Shows `from` at `to`, which is there.
-pub fn attach(from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError> {
+pub fn attach(from: &Path, to: &Path, access: Access) -> Result<(), SandboxError> {
     let fail = |e: io::Error| SandboxError::at("mount an input", from)(e);
     mount(Some(from), to, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE).map_err(|e| fail(e.into()))?;
-    if writable {
-        return Ok(());
-    }
+    let mut flags = match access {
+        Access::Device => return Ok(()),
+        Access::Write => MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Access::Read => MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY,
+    };
     // Flags of the file system below are locked in a user namespace and must be repeated.
     let below = statvfs(from).map_err(|e| fail(e.into()))?.flags();
-    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     for (have, keep) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
         (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
@@ -97,5 +127,9 @@ pub fn attach(from: &Path, to: &Path, writable: bool) -> Result<(), SandboxError
             flags |= keep;
         }
     }
-    mount(NONE, to, NONE, flags, NONE).map_err(|e| fail(e.into()))
+    remount(to, flags).map_err(fail)
+}
+
+fn remount(at: &Path, flags: MsFlags) -> io::Result<()> {
+    mount(NONE, at, NONE, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags, NONE).map_err(Into::into)
 }

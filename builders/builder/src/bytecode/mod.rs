@@ -10,12 +10,14 @@ mod interpreter;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use cairn_formats::RelPath;
+use cairn_sandbox::last_bytes;
 use nix::sys::personality::{self, Persona};
 
 pub use interpreter::Interpreter;
@@ -25,6 +27,10 @@ use crate::inputs::Inputs;
 use crate::tree::TreeWriter;
 
 const COMPILE: &str = include_str!("compile.py");
+/// Of a path and the NUL behind it: Linux takes no longer ones.
+const LONGEST_PATH: usize = 4096;
+/// So much of the end of what the interpreter complains about is kept.
+const KEPT_BYTES: usize = 16 << 10;
 
 /// What every step with byte code is told about it.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +122,8 @@ fn run(interpreter: &Interpreter, sources: &[Source], tree: &TreeWriter) -> Resu
         request.extend_from_slice(source.path.as_bytes());
         request.push(0);
     }
-    let answer = converse(interpreter.command(COMPILE), &request).map_err(|error| interpreter.fault(error))?;
+    let limit = sources.len().saturating_mul(LONGEST_PATH);
+    let answer = converse(interpreter.command(COMPILE), &request, limit).map_err(|error| interpreter.fault(error))?;
     let names: Vec<_> = answer
         .split_inclusive(|b| *b == 0)
         .map(|path| Path::new(OsStr::from_bytes(&path[..path.len() - 1])).file_name().map(OsStr::to_owned))
@@ -128,8 +135,33 @@ fn run(interpreter: &Interpreter, sources: &[Source], tree: &TreeWriter) -> Resu
     }
 }
 
-/// Starts a program, sends it everything, then takes everything it says.
-fn converse(mut command: Command, request: &[u8]) -> Result<Vec<u8>, String> {
+/// Starts a program, sends it everything, then takes everything it says, up to `limit` bytes.
+fn converse(mut command: Command, request: &[u8], limit: usize) -> Result<Vec<u8>, String> {
+    let mut child = start(&mut command).map_err(|error| format!("it cannot be started: {error}"))?;
+    // Meanwhile, so that a program with much to complain about does not wait for a reader.
+    let said = child.stderr.take().map(|stderr| thread::spawn(move || last_bytes(stderr, KEPT_BYTES)));
+    // It reads to the end before it writes, so neither waits for the other. If it is gone
+    // already, its own words say more than the broken pipe.
+    let sent = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(request));
+    let mut answer = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(limit as u64 + 1).read_to_end(&mut answer).map_err(|error| error.to_string())?;
+    }
+    if answer.len() > limit {
+        child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+        return Err(format!("it answered with more than the {limit} bytes that the paths can have"));
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if !status.success() {
+        // A panic of the reader has written its own message.
+        let said = said.and_then(|said| said.join().ok()).unwrap_or(Ok(Vec::new())).unwrap_or_default();
+        return Err(format!("it ended with {status}: {}", String::from_utf8_lossy(&said).trim_end()));
+    }
+    sent.map_err(|error| error.to_string())?;
+    Ok(answer)
+}
+
+fn start(command: &mut Command) -> std::io::Result<Child> {
     // Without random addresses nothing in the child can depend on them. Where that is forbidden,
     // nothing should either; it is a belt to the braces.
     let before = personality::get().ok();
@@ -140,15 +172,5 @@ fn converse(mut command: Command, request: &[u8]) -> Result<Vec<u8>, String> {
     if let Some(before) = before {
         _ = personality::set(before);
     }
-    let mut child = started.map_err(|error| format!("it cannot be started: {error}"))?;
-    // It reads to the end before it writes, so neither waits for the other. If it is gone
-    // already, its own words say more than the broken pipe.
-    let sent = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(request));
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("it ended with {}: {}", output.status, said.trim_end()));
-    }
-    sent.map_err(|error| error.to_string())?;
-    Ok(output.stdout)
+    started
 }

@@ -11,6 +11,9 @@ use super::merge::Kind;
 use super::{FILES, Meta};
 use crate::error::{Error, Problem, Result, label};
 
+/// As deep as a store path may be.
+const MAX_DEPTH: usize = 512;
+
 /// A tree output on disk.
 pub(super) struct Tree {
     pub label: String,
@@ -34,11 +37,20 @@ impl Tree {
 /// Calls `visit` for everything below `root`, directories before what they hold, names in the
 /// order of their bytes. Refuses what a store cannot hold.
 pub(crate) fn walk(root: &Path, visit: &mut dyn FnMut(&RelPath, Kind) -> Result<()>) -> Result<()> {
-    walk_below(root, &RelPath::root(), visit)
+    walk_below(root, &RelPath::root(), visit, 0)
 }
 
-fn walk_below(root: &Path, at: &RelPath, visit: &mut dyn FnMut(&RelPath, Kind) -> Result<()>) -> Result<()> {
+fn walk_below(
+    root: &Path,
+    at: &RelPath,
+    visit: &mut dyn FnMut(&RelPath, Kind) -> Result<()>,
+    depth: usize,
+) -> Result<()> {
     let directory = root.join(at.as_path());
+    if depth > MAX_DEPTH {
+        let problem = Problem::TooDeep { limit: MAX_DEPTH };
+        return Err(Error::member(&label(root), directory.display().to_string(), problem));
+    }
     let mut entries = fs::read_dir(&directory)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
         .map_err(Error::io("list", &directory))?;
@@ -51,7 +63,7 @@ fn walk_below(root: &Path, at: &RelPath, visit: &mut dyn FnMut(&RelPath, Kind) -
         let descend = kind == Kind::Directory;
         visit(&path, kind)?;
         if descend {
-            walk_below(root, &path, visit)?;
+            walk_below(root, &path, visit, depth + 1)?;
         }
     }
     Ok(())

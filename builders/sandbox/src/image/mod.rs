@@ -4,10 +4,11 @@
 //! command, both this program anew:
 //!
 //! * `PROGRAM enter-image` takes new namespaces. In the user namespace the one user is the
-//!   image's; outside, that is still whoever builds, so everything in the root seems to belong to
-//!   that user, and nothing can be done that the builder could not do.
-//! * `PROGRAM start-in-image` is process 1 there, where a `/proc` can be mounted. It keeps one
-//!   capability over its start to mount the root, gives it up and becomes the command.
+//!   image's; outside, that is still the step's, and nothing can be done that the step could not
+//!   do. Files of the root seem to belong to that user; if root builds, to nobody.
+//! * `PROGRAM start-in-image` is process 1 there, where a `/proc` can be mounted. It keeps two
+//!   capabilities over its start to mount the root, gives everything up as a step's own program
+//!   does, and becomes the command.
 //!
 //! The command sees the image read-only; empty folders that it may write to (`/run`, `/tmp`,
 //! `/var/tmp`, `/dev/shm` and the volumes); its files below `/run`; `/etc/hosts`, a copy that it
@@ -24,13 +25,14 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, configure_capability_in_ambient_set,
-    set_capabilities, set_no_new_privs,
-};
 use serde::{Deserialize, Serialize};
 
-use crate::{Input, NO_SANDBOX, SandboxError, die_with_parent, namespaces, read, this_program};
+use crate::filter::Stage;
+use crate::namespaces::OwnProcess;
+use crate::privileges::{self, UNUSED_ID};
+use crate::{
+    Input, NO_SANDBOX, SandboxError, WEAK, begin, child, die_with_parent, is_weak, namespaces, read, this_program,
+};
 
 /// A command of an image, and what it sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,7 @@ impl ImageCommand {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("enter-image")
             .env_clear()
+            .envs(std::env::var_os(WEAK).map(|value| (WEAK, value)))
             .stdin(Stdio::piped())
             .stdout(pipe.try_clone()?)
             .stderr(pipe)
@@ -78,7 +81,7 @@ impl ImageCommand {
 /// The first process: reads an [`ImageCommand`] from standard input and ends with the command's
 /// exit code, or with 70 and a message when there was no sandbox.
 pub fn enter() -> ExitCode {
-    or_explain(read().and_then(|command| enter_namespaces(&command)))
+    or_explain(begin().and_then(|()| read()).and_then(enter_namespaces))
 }
 
 /// The second process, which becomes the command.
@@ -93,16 +96,28 @@ fn or_explain(result: Result<ExitCode, SandboxError>) -> ExitCode {
     })
 }
 
-fn enter_namespaces(image: &ImageCommand) -> Result<ExitCode, SandboxError> {
-    die_with_parent();
+fn enter_namespaces(mut image: ImageCommand) -> Result<ExitCode, SandboxError> {
     let program = this_program()?;
-    let description = serde_json::to_string(image).map_err(|e| SandboxError::Description(e.to_string()))?;
-    namespaces::unshare_all(image.uid, image.gid)?;
+    if is_weak() {
+        // Without a user namespace root is this computer's.
+        if image.uid == 0 {
+            image.uid = UNUSED_ID;
+        }
+        if image.gid == 0 {
+            image.gid = UNUSED_ID;
+        }
+        namespaces::unshare_all_but_users()?;
+    } else {
+        namespaces::unshare_all(&OwnProcess::open()?, image.uid, image.gid)?;
+        privileges::keep_mounting().map_err(SandboxError::confine("keep the right to mount"))?;
+    }
     allow_every_address();
-    keep_mounting().map_err(|e| SandboxError::start(&program)(e.into()))?;
+    let description = serde_json::to_string(&image).map_err(|e| SandboxError::Description(e.to_string()))?;
     let mut command = Command::new(&program);
     command.arg("start-in-image").env_clear();
-    crate::converse(command, &description).map_err(SandboxError::start(&program))
+    // The step has a limit for it.
+    let status = child::converse(command, &description, None).map_err(SandboxError::start(&program))?;
+    Ok(status.map_or(ExitCode::FAILURE, crate::exit_code))
 }
 
 /// A configuration names addresses of its host, which are not here, and ports that systemd opens.
@@ -115,39 +130,17 @@ fn allow_every_address() {
     }
 }
 
-/// Another program of a user that is not root has no capabilities, unless they are ambient.
-fn keep_mounting() -> rustix::io::Result<()> {
-    let mut sets = capabilities(None)?;
-    sets.inheritable |= CapabilitySet::SYS_ADMIN;
-    set_capabilities(None, sets)?;
-    configure_capability_in_ambient_set(CapabilitySet::SYS_ADMIN, true)
-}
-
 fn become_command(image: &ImageCommand) -> Result<ExitCode, SandboxError> {
     die_with_parent();
     mounts::build_root(image)?;
     let (program, arguments) =
         image.command.split_first().ok_or_else(|| SandboxError::Description("there is no command".to_owned()))?;
     let start = |error: io::Error| SandboxError::start(Path::new(program))(error);
-    give_up_rights(image).map_err(start)?;
+    // Without a user namespace this is still root.
+    let ids = (nix::unistd::geteuid().as_raw() != image.uid).then_some((image.uid, image.gid));
+    privileges::drop_all(Stage::Program, ids).map_err(SandboxError::confine("give up privileges"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(&image.environment).current_dir(&image.directory);
     Err(start(command.stdin(Stdio::null()).exec()))
-}
-
-fn give_up_rights(image: &ImageCommand) -> io::Result<()> {
-    clear_ambient_capability_set()?;
-    let sets = capabilities(None)?;
-    set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..sets })?;
-    set_no_new_privs(true)?;
-    // Without a user namespace this is still the real root.
-    if nix::unistd::geteuid().as_raw() != image.uid {
-        nix::unistd::setgroups(&[])?;
-        nix::unistd::setgid(image.gid.into())?;
-        nix::unistd::setuid(image.uid.into())?;
-        // The kernel forgets it when the user changes.
-        die_with_parent();
-    }
-    Ok(())
 }

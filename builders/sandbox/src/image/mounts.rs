@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 
 use super::ImageCommand;
-use crate::mounts::{DEVICES, NONE, attach, bind, change_root, keep_private};
+use crate::mounts::{Access, DEVICES, attach, bind, change_root, keep_private, own_processes};
 use crate::{Input, SandboxError};
 
 /// The largest that a writable folder can get.
@@ -18,7 +18,7 @@ const HOSTS: &str = "/etc/hosts";
 pub fn build_root(image: &ImageCommand) -> Result<(), SandboxError> {
     keep_private()?;
     let at = &image.at;
-    attach(&image.root, at, false)?;
+    attach(&image.root, at, Access::Read)?;
     // First what comes from outside. Links in the image lead elsewhere there, so these must be
     // folders themselves.
     for folder in ["run", "dev", "proc"] {
@@ -30,10 +30,10 @@ pub fn build_root(image: &ImageCommand) -> Result<(), SandboxError> {
     }
     writable(image, &at.join("run"), 0o755)?;
     for Input { from, to } in &image.inputs {
-        bind(at, from, to, false)?;
+        bind(at, from, to, Access::Read)?;
     }
     devices(image, &at.join("dev"))?;
-    own_processes(&at.join("proc"));
+    own_processes(&at.join("proc"), false);
     change_root(at)?;
 
     for folder in &image.folders {
@@ -58,7 +58,7 @@ fn writable(image: &ImageCommand, at: &Path, mode: u32) -> Result<(), SandboxErr
 fn devices(image: &ImageCommand, dev: &Path) -> Result<(), SandboxError> {
     writable(image, dev, 0o755)?;
     for device in DEVICES {
-        bind(dev, &Path::new("/dev").join(device), Path::new(device), true)?;
+        bind(dev, &Path::new("/dev").join(device), Path::new(device), Access::Device)?;
     }
     for (name, target) in [
         ("random", "urandom"),
@@ -75,13 +75,6 @@ fn devices(image: &ImageCommand, dev: &Path) -> Result<(), SandboxError> {
         .map_err(SandboxError::at("make a folder", &shm))
 }
 
-fn own_processes(proc: &Path) {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    // Refused where parts of this computer's own are hidden. The folder then stays empty, which is
-    // as good as what most services see of it.
-    let _ = mount(Some("proc"), proc, Some("proc"), flags, NONE);
-}
-
 /// Names can be added to the image's own.
 fn hosts(image: &ImageCommand) -> Result<(), SandboxError> {
     if !Path::new(HOSTS).is_file() {
@@ -91,7 +84,7 @@ fn hosts(image: &ImageCommand) -> Result<(), SandboxError> {
     let text = fs::read(HOSTS).map_err(SandboxError::at("read", Path::new(HOSTS)))?;
     fs::write(copy, text).map_err(SandboxError::at("make a file", copy))?;
     hand_over(image, copy)?;
-    attach(copy, Path::new(HOSTS), true)
+    attach(copy, Path::new(HOSTS), Access::Write)
 }
 
 /// What was made before the rights were given up belongs to the user already, unless there is no
