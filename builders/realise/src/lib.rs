@@ -7,6 +7,7 @@
 //! content-addressed, so a step that gives the bytes it gave before leaves everything behind it
 //! unchanged.
 
+mod confinement;
 mod error;
 mod evaluate;
 mod rank;
@@ -22,6 +23,7 @@ use cairn_formats::StorePath;
 use cairn_recipe::{Graph, NodeId};
 use cairn_store::Store;
 
+pub use confinement::{Confinement, DEFAULT_TIMEOUT};
 pub use error::RealiseError;
 pub use sources::{FindWheel, Locate, Mirrored};
 
@@ -33,6 +35,11 @@ pub enum Event<'a> {
         fetches: usize,
         fetch_bytes: u64,
         steps: usize,
+    },
+    /// Steps run without a user namespace, because this system makes none: as the caller has
+    /// allowed. Comes once.
+    WeakSandbox {
+        reason: &'a str,
     },
     FetchStarted {
         file: &'a str,
@@ -66,6 +73,7 @@ pub struct Realiser<'a> {
     pub locate: &'a dyn Locate,
     /// The builder program, static.
     pub builder: PathBuf,
+    pub confinement: &'a Confinement,
     /// Steps at once; 0 means one more than there are processors.
     pub jobs: usize,
 }

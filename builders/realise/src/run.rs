@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use cairn_formats::StorePath;
 use cairn_recipe::step::{Request, Step, recipe_hash};
 use cairn_recipe::{Graph, Node, NodeId, Work};
-use cairn_sandbox::{BUILD_DIR, Input, Sandbox};
+use cairn_sandbox::{BUILD_DIR, Input, Sandbox, last_bytes};
 use cairn_store::BuildDir;
 
 use crate::evaluate::{evaluate, resolve};
@@ -18,6 +18,9 @@ use crate::{Difference, Event, Listener, RealiseError, Realiser};
 
 /// Resolved inputs by label.
 type Inputs = BTreeMap<String, Vec<StorePath>>;
+
+/// So much of the end of what a step writes is kept: its error, which comes last.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// `computed` is called when the rest is for the disk.
 pub fn step(
@@ -36,7 +39,7 @@ pub fn step(
     let start = Instant::now();
     listener(Event::StepStarted { name: node.name.as_str() });
     let scratch = realiser.store.build_dir()?;
-    let out = build(realiser, &scratch, node, step, inputs)?;
+    let out = build(realiser, &scratch, node, step, inputs, listener)?;
     let candidates = inputs.values().flatten().cloned().collect();
     let output = realiser.store.read_output(&out, &node.name, &candidates)?;
     computed();
@@ -53,6 +56,7 @@ fn build(
     node: &Node,
     step: &Step,
     inputs: &Inputs,
+    listener: &Listener,
 ) -> Result<std::path::PathBuf, RealiseError> {
     let (root, build) = (scratch.path().join("root"), scratch.path().join("build"));
     for dir in [&root, &build] {
@@ -72,7 +76,9 @@ fn build(
         inputs: (visible.into_iter())
             .map(|path| Input { from: realiser.store.physical(path), to: path.absolute().into() })
             .collect(),
-        proc: matches!(step, Step::Verify(_)),
+        nested: matches!(step, Step::Verify(_)),
+        weak: realiser.confinement.is_weak(&realiser.builder, listener)?,
+        timeout: realiser.confinement.timeout(),
         arguments: vec!["run".to_owned()],
         stdin: serde_json::to_string(&request).expect("string keys only"),
     };
@@ -80,23 +86,34 @@ fn build(
         .map_err(|e| RealiseError::Step { task: task(node), message: format!("the store's root is not UTF-8: {e}") })?;
 
     let fail = |source| RealiseError::Builder { program: realiser.builder.clone(), source };
-    let mut child = Command::new(&realiser.builder)
+    let child = Command::new(&realiser.builder)
         .arg("enter")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        // An output is a file. Nothing is taken from here.
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(fail)?;
+    let (status, said) = converse(child, &description).map_err(fail)?;
+    let out = build.join("out");
+    if status.success() && fs::symlink_metadata(&out).is_ok() {
+        return Ok(out);
+    }
+    Err(RealiseError::Step { task: task(node), message: message(&status, &said) })
+}
+
+/// Sends the description and waits for the end, which the process that makes the sandbox brings
+/// about when the step's time is over. Gives the end of what was said.
+fn converse(mut child: Child, description: &str) -> io::Result<(ExitStatus, Vec<u8>)> {
     if let Some(mut stdin) = child.stdin.take() {
         // If the builder ends early, its own message says why.
         let _ = stdin.write_all(description.as_bytes());
     }
-    let output = child.wait_with_output().map_err(fail)?;
-    let out = build.join("out");
-    if output.status.success() && fs::symlink_metadata(&out).is_ok() {
-        return Ok(out);
+    let said = child.stderr.take().map_or(Ok(Vec::new()), |stderr| last_bytes(stderr, KEPT_BYTES));
+    if said.is_err() {
+        child.kill()?;
     }
-    Err(RealiseError::Step { task: task(node), message: message(&output.status, &output.stderr) })
+    Ok((child.wait()?, said?))
 }
 
 /// What a node does, as an error begins with it.
@@ -105,7 +122,7 @@ pub fn task(node: &Node) -> String {
 }
 
 /// The builder's own words: the last line it wrote is `{"error": …}`.
-fn message(status: &std::process::ExitStatus, stderr: &[u8]) -> String {
+fn message(status: &ExitStatus, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let said = text.lines().rev().find_map(|line| {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -142,7 +159,7 @@ pub fn check(
         let start = Instant::now();
         listener(Event::StepStarted { name: node.name.as_str() });
         let scratch = realiser.store.build_dir()?;
-        let out = build(realiser, &scratch, node, step, &inputs)?;
+        let out = build(realiser, &scratch, node, step, &inputs, listener)?;
         let files = differing(&realiser.store.physical(first), &out)?;
         listener(Event::StepFinished { name: node.name.as_str(), took: start.elapsed(), path: first });
         if !files.is_empty() {

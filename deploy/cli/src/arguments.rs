@@ -10,8 +10,10 @@ mod rollout;
 mod secrets;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cairn_formats::Platform;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 pub use certs::{CertsAction, CertsStatusOptions};
@@ -63,6 +65,12 @@ pub struct Global {
     /// No progress, only results and errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// As root, build also where the system makes no user namespaces, in a weaker sandbox
+    #[arg(long, global = true, env = "DEPLOY_ALLOW_WEAK_SANDBOX", value_parser = FalseyValueParser::new())]
+    pub allow_weak_sandbox: bool,
+    /// How long one build step may take: 90s, 30m, 2h [default: 30m]
+    #[arg(long, global = true, value_name = "DURATION", env = "DEPLOY_STEP_TIMEOUT", value_parser = rollout::duration)]
+    pub step_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]

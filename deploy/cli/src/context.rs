@@ -11,7 +11,7 @@ use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
 use cairn_fleet::{AT_ONCE, Ahead, Fleet};
 use cairn_formats::{Platform, StorePath};
 use cairn_machine::{MachineSpec, Machines};
-use cairn_realise::{Mirrored, Realised, Realiser};
+use cairn_realise::{Confinement, DEFAULT_TIMEOUT, Mirrored, Realised, Realiser};
 use cairn_recipe::Project;
 use cairn_recipe::graph::Source;
 use cairn_recipe::plan::{self, Material, Materials, Planned, Programs};
@@ -29,6 +29,7 @@ pub struct Context {
     pub display: Display,
     project_dir: Option<PathBuf>,
     store_root: Option<PathBuf>,
+    confinement: Confinement,
     /// Images that were read: many hosts run the same.
     read: Mutex<BTreeMap<String, Material>>,
     /// Agents that were built: many hosts need the same.
@@ -41,6 +42,7 @@ impl Context {
             display: Display::new(global.json, global.quiet),
             project_dir: global.project.clone(),
             store_root: global.store.clone(),
+            confinement: Confinement::new(global.allow_weak_sandbox, global.step_timeout.unwrap_or(DEFAULT_TIMEOUT)),
             read: Mutex::default(),
             agents: Mutex::default(),
         })
@@ -86,7 +88,14 @@ impl Context {
             cairn_lock::pypi::locate_wheel(&fetcher, &mirrors, package, &source.file, &source.sha256)
         };
         let locate = Mirrored { mirrors: &mirrors, wheel: &wheel };
-        work(&Realiser { store, fetcher: &fetcher, locate: &locate, builder: programs::builder()?, jobs })
+        work(&Realiser {
+            store,
+            fetcher: &fetcher,
+            locate: &locate,
+            builder: programs::builder()?,
+            confinement: &self.confinement,
+            jobs,
+        })
     }
 
     /// The hosts that names of hosts and fleets, tags and patterns stand for.

@@ -51,6 +51,10 @@ impl BuildProgress {
                     bar.enable_steady_tick(Duration::from_millis(100));
                 }
             }
+            // Also in a quiet run: what is built is less trustworthy.
+            Event::WeakSandbox { reason } => self.warn(&format!(
+                "steps run in a weak sandbox, without a user namespace: the system makes none ({reason})"
+            )),
             Event::FetchAdvanced { bytes, .. } => state.fetched += bytes,
             Event::FetchFinished { file } => self.detail(&format!("fetched {file}")),
             Event::StepStarted { name } => {
@@ -81,6 +85,14 @@ impl BuildProgress {
             (_, true) => {}
             (Some(bar), _) => bar.println(text),
             (None, _) => eprintln!("{text}"),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        let line = format!("warning: {text}");
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
         }
     }
 
