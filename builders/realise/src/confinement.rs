@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{Event, Listener, RealiseError};
 
-/// Far more than any step takes: the longest of the examples is a large wheel, with ten seconds.
+/// Far more than steps take: a whole image of the examples is built in seconds.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// What the builder says about a system without user namespaces is one line.
 const SAID_BYTES: usize = 1 << 10;

@@ -23,6 +23,7 @@ use rustix::thread::{
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
+    cairn_sandbox::die_with_parent();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["enter"] => cairn_sandbox::enter(),

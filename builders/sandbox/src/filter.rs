@@ -10,8 +10,8 @@
 //!
 //! Calls of another architecture (i386, x32) have other numbers, so they end the process.
 //!
-//! Measured on a 6.18 kernel: the kernel remembers which calls are always allowed, so they cost
-//! nothing; making and loading the programs takes about 0.2 ms a step.
+//! The kernel remembers which calls are always allowed (since 5.11), so those cost next to nothing.
+//! Loading the programs takes 0.6 ms a step at most: so much `strace -T` showed on a 6.18 kernel.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -86,8 +86,16 @@ impl BuildProgress {
     fn warn(&self, text: &str) {
         let line = format!("warning: {text}");
         match &self.bar {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.keep(line),
+            None => terminal::say(line),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        let line = format!("warning: {text}");
+        match &self.bar {
+            Some(bar) => bar.keep(line),
+            None => terminal::say(line),
         }
     }
 
