@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use cairn_cache::{Pointer, PublicKey, SecretKey};
 use cairn_tests::bucket::{Bucket, CREDENTIALS};
-use cairn_tests::{Machine, Project, eventually, run, tool};
+use cairn_tests::{Machine, Project, Ran, eventually, run, tool};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -58,7 +59,8 @@ struct Bed<'a> {
     /// Keys, and the cache's folder.
     dir: TempDir,
     key: String,
-    public: String,
+    /// Public keys that the definition trusts.
+    trusted: Vec<String>,
     /// Where the host reads, and where it is published to.
     reads: String,
     writes: String,
@@ -74,19 +76,49 @@ impl Bed<'_> {
         let recipient = fs::read_to_string(self.dir.path().join("pull.key.pub")).expect("a public key");
         let text = format!(
             "platform = \"linux/amd64\"\ninclude = [\"../services/redis.toml\"]\n[machine]\n\
-             [pull]\ncache = \"{}\"\npublish_to = \"{}\"\ntrusted_public_keys = [\"{}\"]\ninterval = \"10s\"\n\
+             [pull]\ncache = \"{}\"\npublish_to = \"{}\"\ntrusted_public_keys = {:?}\ninterval = \"10s\"\n\
              recipient = \"{}\"\n[services.redis.settings.memory]\nlimit = \"{megabytes}mb\"\n{more}",
             self.reads,
             self.writes,
-            self.public,
+            self.trusted,
             recipient.trim()
         );
         fs::write(self.project.path(&format!("hosts/{HOST}.toml")), text).expect("a writable project");
     }
 
     fn publish(&self, message: &str) -> Value {
-        let mut publish = self.project.command(&["publish", HOST, "--key", &self.key, "--message", message, "--json"]);
-        run(publish.envs(CREDENTIALS)).ok().json()["hosts"][0].clone()
+        self.publishing(&["--message", message]).ok().json()["hosts"][0].clone()
+    }
+
+    fn publishing(&self, more: &[&str]) -> Ran {
+        let mut publish = self.project.command(&["publish", HOST, "--key", &self.key, "--json"]);
+        run(publish.args(more).envs(CREDENTIALS))
+    }
+
+    /// Writes a pointer that `deploy publish` would not: the newest one, changed and signed by this key.
+    fn plant(&self, key: &str, change: impl FnOnce(&mut Pointer)) {
+        let trusted: Vec<PublicKey> =
+            self.trusted.iter().map(|key| PublicKey::parse(key).expect("a public key")).collect();
+        let file = fs::read(self.pointer()).expect("a pointer");
+        let mut pointer = Pointer::open(&file, HOST, &trusted, "the pointer").expect("one of ours").pointer;
+        change(&mut pointer);
+        let key = SecretKey::parse(&fs::read_to_string(key).expect("a key")).expect("a secret key");
+        fs::write(self.pointer(), pointer.seal(&key).expect("an envelope")).expect("a writable cache");
+    }
+
+    /// A look that is refused for this reason, which the host's status says as well.
+    #[track_caller]
+    fn refuses(&self, said: &str) {
+        assert!(!self.pull());
+        let problem = self.status(1)["pull"]["problem"].as_str().expect("a problem").to_owned();
+        assert!(problem.contains(said), "{problem}");
+    }
+
+    /// The newest script of `deploy user-data`, run on the host; only this test pulls from then on.
+    fn brings_user_data(&self) {
+        self.user_data();
+        self.machine.ssh("sh /root/user-data && systemctl stop cairn-pull.timer").ok();
+        self.machine.ssh("systemctl start cairn-pull.service");
     }
 
     /// The machine's files.
@@ -143,13 +175,16 @@ fn a_fresh_host_runs_what_is_published_and_follows_the_pointer() {
     let gateway = format!("{}.{}.{}.1", address[0], address[1], address[2]);
     let server = Server::over(&dir.path().join("cache"), &gateway);
     let (reads, writes) = (server.url.clone(), format!("file://{}", file("cache")));
-    let mut bed = Bed { project: &project, machine, dir, key, public, reads, writes };
+    let mut bed = Bed { project: &project, machine, dir, key, trusted: vec![public], reads, writes };
 
     starts_by_itself(&bed);
     follows_the_timer(&bed);
     does_not_try_again_what_was_reverted(&bed);
     refuses_what_was_tampered_with(&bed);
     comes_up_again(&bed);
+    rotates_the_key(&mut bed);
+    comes_free_of_a_stolen_key(&mut bed);
+    says_how_old_its_pointer_is(&bed);
     let bucket = Bucket::start(&gateway);
     moves_to_a_bucket(&mut bed, &bucket);
     is_given_back(&bed);
@@ -169,7 +204,7 @@ fn starts_by_itself(bed: &Bed) {
 
     let script = bed.user_data();
     let secret = fs::read_to_string(&bed.key).expect("the key");
-    assert!(script.contains(&bed.public) && !script.contains(secret.trim()), "{script}");
+    assert!(script.contains(&bed.trusted[0]) && !script.contains(secret.trim()), "{script}");
     bed.machine.ssh("sh /root/user-data && sh /root/user-data").ok();
     eventually(Duration::from_secs(90), || bed.generation() == "cairn-1-link");
     eventually(Duration::from_secs(30), || bed.project.deploy(&["status", HOST]).code == 0);
@@ -256,6 +291,95 @@ fn comes_up_again(bed: &Bed) {
         !bed.machine.ssh(line).stdout.trim().is_empty()
     });
     assert_eq!(bed.attempts().len(), 4);
+}
+
+/// As docs/pull.md describes it: both keys are trusted, the new one publishes, the old one goes.
+fn rotates_the_key(bed: &mut Bed) {
+    bed.machine.ssh("systemctl stop cairn-pull.timer").ok();
+    let file = bed.dir.path().join("next.key").display().to_string();
+    let next = bed.project.deploy(&["cache-key", "generate", "test-2", &file]).ok().stdout.trim().to_owned();
+    let old = std::mem::replace(&mut bed.key, file);
+    bed.publishing(&[]).fails(1, &["do not trust this key"]);
+
+    bed.trusted.push(next.clone());
+    bed.define(67, "");
+    bed.brings_user_data();
+    assert!(bed.pull());
+    let by_next = bed.publish("by the next key");
+    assert!(bed.pull());
+    assert_eq!(bed.status(0)["pull"]["sequence"], by_next["sequence"]);
+
+    bed.trusted = vec![next];
+    bed.define(67, "");
+    bed.brings_user_data();
+    assert!(bed.pull());
+    let alone = bed.publish("by the next key alone");
+    assert!(bed.pull());
+    let status = bed.status(0);
+    assert_eq!((&status["pull"]["sequence"], &status["generation"]), (&alone["sequence"], &json!(3)), "{status}");
+    let ours = fs::read(bed.pointer()).expect("a pointer");
+    bed.plant(&old, |pointer| pointer.sequence += 1);
+    bed.refuses("signed by none of the trusted keys (test-2), but by test-1");
+    fs::write(bed.pointer(), ours).expect("a writable cache");
+    assert!(bed.pull());
+}
+
+/// The key of the cache is stolen, and used for the highest number that there is.
+fn comes_free_of_a_stolen_key(bed: &mut Bed) {
+    bed.plant(&bed.key, |pointer| pointer.sequence = u64::MAX);
+    bed.refuses("18446744073709551615");
+    bed.publishing(&[]).fails(1, &["more than a day after", "--replace"]);
+
+    // An agent of an earlier version took it, and has kept the number alone.
+    let state = bed.root().join("nix/var/cairn/pull.json");
+    let mut kept: Value = serde_json::from_slice(&fs::read(&state).expect("its state")).expect("JSON");
+    let fields = kept.as_object_mut().expect("an object");
+    fields.remove("seen_by_key").expect("a number for each key");
+    fields["seen"]["sequence"] = json!(u64::MAX);
+    fs::write(&state, kept.to_string()).expect("a writable machine");
+
+    let file = bed.dir.path().join("third.key").display().to_string();
+    bed.trusted = vec![bed.project.deploy(&["cache-key", "generate", "test-3", &file]).ok().stdout.trim().to_owned()];
+    bed.key = file;
+    bed.define(67, "");
+    bed.brings_user_data();
+    bed.publishing(&[]).fails(1, &["but by test-2", "--replace"]);
+    let published = bed.publishing(&["--replace"]).ok().json()["hosts"][0].clone();
+    bed.machine.ssh("systemctl start cairn-pull.service").ok();
+    assert_eq!(bed.status(0)["pull"]["sequence"], published["sequence"]);
+
+    // Junk in the bucket does not block publishing.
+    fs::write(bed.pointer(), "x").expect("a writable cache");
+    bed.refuses("not a signed pointer");
+    bed.publishing(&[]).fails(1, &["not a signed pointer", "--replace"]);
+    bed.publishing(&["--replace"]).ok();
+    assert!(bed.pull());
+    assert_eq!((bed.generation().as_str(), bed.attempts().len()), ("cairn-3-link", 4));
+}
+
+/// A cache that keeps newer pointers back changes nothing on the host: the age is what shows it.
+fn says_how_old_its_pointer_is(bed: &Bed) {
+    let status = bed.status(0);
+    assert!(status["pull"]["published"].as_i64().is_some_and(|at| at > 1_700_000_000), "{status}");
+    let ours = fs::read(bed.pointer()).expect("a pointer");
+    bed.plant(&bed.key, |pointer| {
+        pointer.sequence += 1;
+        pointer.published -= 40 * 86_400;
+    });
+    assert!(bed.pull());
+    bed.status(1);
+    let shown = bed.project.deploy(&["status", HOST]).fails(1, &[]).stdout;
+    assert!(shown.contains("its newest pointer is 40 days old (pull.warn_after is 30 days)"), "{shown}");
+    let found = bed.project.deploy(&["doctor", HOST, "--json"]).json();
+    let findings = found["hosts"][0]["findings"].as_array().expect("a list");
+    let pointer = findings.iter().find(|finding| finding["check"] == "pointer").expect("a finding");
+    assert_eq!(pointer["level"], "note", "{pointer}");
+    assert!(pointer["what"].as_str().is_some_and(|what| what.contains("40 days old")), "{pointer}");
+
+    fs::write(bed.pointer(), ours).expect("a writable cache");
+    bed.publish("again");
+    assert!(bed.pull());
+    bed.status(0);
 }
 
 /// The same host reads a bucket: with keys of its own, and its agent without.

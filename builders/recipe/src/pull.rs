@@ -25,12 +25,19 @@ pub struct PullSection {
     /// Between two looks.
     #[serde(default = "five_minutes", deserialize_with = "duration::deserialize")]
     pub interval: Duration,
+    /// The newest pointer of a host is old after this time: `deploy status` and `deploy doctor` warn.
+    #[serde(default = "thirty_days", deserialize_with = "duration::deserialize")]
+    pub warn_after: Duration,
     /// The public key that secrets are sealed to: `ssh-ed25519 AAAA…`. Each of the hosts has its private half.
     pub recipient: Option<String>,
 }
 
 const fn five_minutes() -> Duration {
     Duration::from_secs(300)
+}
+
+const fn thirty_days() -> Duration {
+    Duration::from_secs(30 * 86_400)
 }
 
 impl PullSection {
@@ -57,6 +64,10 @@ impl PullSection {
         }
         if self.interval < Duration::from_secs(10) {
             return fail("interval", "the host would do nothing else".to_owned(), "write 10s or more");
+        }
+        if self.warn_after < self.interval {
+            let message = "the pointer would be old before the host looks again".to_owned();
+            return fail("warn_after", message, "write a time longer than pull.interval, such as 30d");
         }
         match &self.recipient {
             // The agent opens nothing else.

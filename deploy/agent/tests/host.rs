@@ -26,6 +26,7 @@ fn who_only_looks_leaves_nothing() {
         agent: StorePath::parse("0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-cairn-agent").unwrap(),
         now: 0,
         verify: false,
+        pull_warn_after: None,
     });
     let examined = match session.request(&request, &mut |_| ()).unwrap() {
         Response::Examined(examined) => examined,

@@ -58,6 +58,8 @@ impl<R: Read> Read for Arriving<R> {
         let n = match self.from.read(buffer) {
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
+            // The request has the same deadline, and may notice it first.
+            Err(_) if Instant::now() >= self.deadline => return Err(self.fail(Fault::Late)),
             Err(e) => return Err(self.fail(Fault::Network(e.to_string()))),
         };
         self.hash.write_all(&buffer[..n])?;

@@ -1,16 +1,25 @@
 //! One binary cache, wherever it lies: files by their names.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{CacheError, Result, file};
 use crate::s3;
 use crate::web::Web;
 
+/// How long a small file may take as a whole, so that a server that sends a byte now and then does
+/// not hold its reader. 256 KiB in this time are 2 KiB a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// `O_NONBLOCK`: opening a FIFO does not wait for its other end.
+const NONBLOCK: i32 = 0o4000;
+
 pub struct Cache {
     shown: String,
     place: Place,
+    patience: Duration,
 }
 
 enum Place {
@@ -44,7 +53,7 @@ pub enum Answer {
 impl Cache {
     /// `file:///FOLDER`, `http(s)://HOST/PATH` or `s3://BUCKET/PREFIX?region=…&endpoint=…`.
     pub fn open(url: &str) -> Result<Self> {
-        let fail = |reason: &str| CacheError::Address { url: hidden(url), reason: reason.to_owned() };
+        let fail = |reason: &str| CacheError::Address { url: shown(url), reason: reason.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| fail("it has no scheme"))?;
         let place = match scheme {
             "file" if rest.starts_with('/') => Place::Folder(PathBuf::from(rest)),
@@ -57,7 +66,13 @@ impl Cache {
             "s3" => Place::Web(Web::bucket(s3::Bucket::parse(url)?)),
             _ => return Err(fail("its scheme is not known")),
         };
-        Ok(Self { shown: hidden(url).trim_end_matches('/').to_owned(), place })
+        Ok(Self { shown: shown(url).trim_end_matches('/').to_owned(), place, patience: PATIENCE })
+    }
+
+    /// With another limit for the time that a small file takes.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The address, for messages.
@@ -87,27 +102,27 @@ impl Cache {
                 Some(file) => (Box::new(file), Revision::Unknown),
                 None => return Ok(Answer::Absent),
             },
-            Place::Web(web) => match web.get(key, have, &self.url(key))? {
+            Place::Web(web) => match web.get(key, have, self.patience, &self.url(key))? {
                 crate::web::Got::Absent => return Ok(Answer::Absent),
                 crate::web::Got::Unchanged => return Ok(Answer::Unchanged),
                 crate::web::Got::Body { body, revision } => (body, revision),
             },
         };
         let mut bytes = Vec::new();
-        let network = |e: io::Error| CacheError::Network { url: self.url(key), message: e.to_string() };
-        body.take(limit + 1).read_to_end(&mut bytes).map_err(network)?;
+        let broken = |e: io::Error| crate::web::broken(&self.url(key), &e, self.patience);
+        body.take(limit + 1).read_to_end(&mut bytes).map_err(broken)?;
         if bytes.len() as u64 > limit {
             return Err(CacheError::TooLong { url: self.url(key), limit });
         }
         Ok(Answer::Content { bytes, revision })
     }
 
-    /// A large file as a stream.
-    pub fn read(&self, key: &str) -> Result<Box<dyn Read>> {
+    /// A large file as a stream, which ends with an error after this time.
+    pub fn read(&self, key: &str, within: Duration) -> Result<Box<dyn Read>> {
         let absent = || CacheError::Absent { url: self.url(key) };
         match &self.place {
             Place::Folder(folder) => Ok(Box::new(open(&folder.join(key))?.ok_or_else(absent)?)),
-            Place::Web(web) => match web.get(key, &Revision::Unknown, &self.url(key))? {
+            Place::Web(web) => match web.get(key, &Revision::Unknown, within, &self.url(key))? {
                 crate::web::Got::Body { body, .. } => Ok(body),
                 crate::web::Got::Absent | crate::web::Got::Unchanged => Err(absent()),
             },
@@ -117,7 +132,7 @@ impl Cache {
     pub fn exists(&self, key: &str) -> Result<bool> {
         match &self.place {
             Place::Folder(folder) => Ok(folder.join(key).is_file()),
-            Place::Web(web) => web.exists(key, &self.url(key)),
+            Place::Web(web) => web.exists(key, self.patience, &self.url(key)),
         }
     }
 
@@ -125,7 +140,7 @@ impl Cache {
     pub fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
         match &self.place {
             Place::Folder(folder) => place(&folder.join(key), |out| out.write_all(bytes)),
-            Place::Web(web) => web.put(key, bytes, None, &self.url(key)),
+            Place::Web(web) => web.put(key, bytes, None, self.patience, &self.url(key)),
         }
     }
 
@@ -134,7 +149,7 @@ impl Cache {
     pub fn put_over(&self, key: &str, bytes: &[u8], read: &Revision) -> Result<()> {
         match &self.place {
             Place::Folder(_) => self.put(key, bytes),
-            Place::Web(web) => web.put(key, bytes, Some(read), &self.url(key)),
+            Place::Web(web) => web.put(key, bytes, Some(read), self.patience, &self.url(key)),
         }
     }
 
@@ -154,14 +169,22 @@ impl Cache {
         let Place::Folder(folder) = &self.place else { return Ok(None) };
         let path = folder.join("cairn/.lock");
         fs::create_dir_all(folder.join("cairn")).map_err(file("cannot make the folder", folder))?;
-        let lock = File::create(&path).map_err(file("cannot open", &path))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(file("cannot open", &path))?;
         lock.lock().map_err(file("cannot lock", &path))?;
         Ok(Some(lock))
     }
 }
 
+/// A plain file; anything else, such as a FIFO or a device, is an error.
 fn open(path: &Path) -> Result<Option<File>> {
-    match File::open(path) {
+    let opened = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).and_then(|opened| {
+        match opened.metadata()?.is_file() {
+            true => Ok(opened),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")),
+        }
+    });
+    match opened {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         other => other.map(Some).map_err(file("cannot read", path)),
     }
@@ -175,7 +198,12 @@ fn place(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result
     name.push(format!(".new-{}-{:?}", std::process::id(), std::thread::current().id()));
     let beside = path.with_file_name(name);
     let put = || {
-        let mut out = File::create(&beside)?;
+        // What a publisher that was killed has left, or what was planted there: never followed.
+        match fs::remove_file(&beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut out = File::create_new(&beside)?;
         write(&mut out)?;
         out.sync_all()?;
         fs::rename(&beside, path)
@@ -186,8 +214,12 @@ fn place(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result
     })
 }
 
-/// Without what may be a password.
-fn hidden(url: &str) -> String {
+/// An address without what may be a password: in front of its host, or in that of an endpoint.
+pub fn shown(url: &str) -> String {
+    let url = match url.split_once('?') {
+        Some((base, query)) if query.contains('@') || query.contains("%40") => base,
+        _ => url,
+    };
     match url.split_once("://") {
         Some((scheme, rest)) => match rest.split_once('/').unwrap_or((rest, "")) {
             (authority, path) if authority.contains('@') => {

@@ -11,7 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::error::{CacheError, Result};
+use crate::error::{CacheError, Result, short};
+
+/// Names of signers in a message: a file may have as many signatures as it likes.
+const SHOWN: usize = 5;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
@@ -44,6 +47,12 @@ impl PublicKey {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The key itself in base64, without its name. The name says nothing about a key: a signature can
+    /// be relabelled with another name by anything that can write the file.
+    pub fn id(&self) -> String {
+        STANDARD.encode(self.key)
     }
 
     /// Whether `signature` (`NAME:BASE64`) is this key's, over `message`.
@@ -121,10 +130,21 @@ pub fn is_trusted(trusted: &[PublicKey], message: &[u8], signatures: &[String]) 
     signatures.iter().any(|signature| trusted.iter().any(|key| key.verifies(message, signature)))
 }
 
+/// The keys that have made one of the signatures.
+pub fn signed_by(trusted: &[PublicKey], message: &[u8], signatures: &[String]) -> Vec<PublicKey> {
+    let signed = |key: &&PublicKey| signatures.iter().any(|signature| key.verifies(message, signature));
+    trusted.iter().filter(signed).cloned().collect()
+}
+
 /// For messages: who signed.
 pub fn signers(signatures: &[String]) -> String {
-    let names: Vec<&str> = signatures.iter().filter_map(|signature| Some(signature.split_once(':')?.0)).collect();
-    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    let names: Vec<String> =
+        signatures.iter().filter_map(|signature| Some(short(signature.split_once(':')?.0, 60))).collect();
+    match (names.get(..SHOWN), names.len()) {
+        (_, 0) => "no key".to_owned(),
+        (Some(first), count @ SHOWN..) if count > SHOWN => format!("{} and {} more", first.join(", "), count - SHOWN),
+        _ => names.join(", "),
+    }
 }
 
 /// For messages: whom we trust.

@@ -45,12 +45,16 @@ mod key;
 mod pointer;
 mod publish;
 mod s3;
+mod seen;
 mod substitute;
 mod web;
+mod write_pointer;
 
 pub use cache::{Answer, Cache, Revision};
 pub use error::{CacheError, Result};
 pub use key::{PublicKey, SecretKey};
-pub use pointer::{MAX_POINTER, PointedSecret, Pointer, VERSION as POINTER_VERSION, key_of};
-pub use publish::{Uploaded, upload, write_pointer};
+pub use pointer::{MAX_AHEAD, MAX_POINTER, OpenedPointer, PointedSecret, Pointer, VERSION as POINTER_VERSION, key_of};
+pub use publish::{Uploaded, upload};
+pub use seen::{Seen, SeenByKey};
 pub use substitute::{Fetched, Progress, Terms, substitute};
+pub use write_pointer::{PointerWriter, write_pointer};

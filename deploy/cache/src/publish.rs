@@ -1,5 +1,4 @@
-//! A closure out of a store into a cache: what is missing there, archive before narinfo, and the
-//! pointer after all.
+//! A closure out of a store into a cache: what is missing there, each archive before its narinfo.
 
 use std::fs::File;
 use std::sync::Mutex;
@@ -10,16 +9,18 @@ use cairn_formats::narinfo::{Compression, NarInfo};
 use cairn_formats::{HashWriter, STORE_DIR, StorePath};
 use cairn_store::{PathInfo, Store, tree};
 
-use crate::cache::{Answer, Cache, Revision};
-use crate::error::{CacheError, Result, file};
+use crate::cache::Cache;
+use crate::error::{CacheError, Result, file, short};
 use crate::key::{PublicKey, SecretKey, is_trusted};
-use crate::pointer::{MAX_POINTER, Pointer, key_of};
 
 /// Paths at once. Compression keeps the processors busy, requests mostly wait.
 const AT_ONCE: usize = 8;
 /// zstd's: half the size of its fastest, and still 50 MB a second. Its window is 4 MiB.
 const LEVEL: i32 = 9;
 const MAX_INFO: u64 = 64 << 10;
+/// Signatures of other keys that stay in a narinfo, and bytes of one: its key's name, and 88 of base64.
+const MAX_OTHERS: usize = 8;
+const MAX_SIGNATURE: usize = 256;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uploaded {
@@ -80,7 +81,10 @@ fn introduce(cache: &Cache) -> Result<()> {
         Some(dir) if dir.trim() == STORE_DIR => Ok(()),
         other => Err(CacheError::Address {
             url: cache.url(NAME),
-            reason: format!("it is a cache of the store {}, and ours is {STORE_DIR}", other.unwrap_or("").trim()),
+            reason: format!(
+                "it is a cache of the store {}, and ours is {STORE_DIR}",
+                short(other.unwrap_or("").trim(), 100)
+            ),
         }),
     }
 }
@@ -93,7 +97,7 @@ fn one(store: &Store, cache: &Cache, key: &SecretKey, public: &PublicKey, path: 
     }
     let name = NarInfo::file_name(path);
     let there = cache.get(&name, MAX_INFO)?.and_then(|bytes| NarInfo::parse(&String::from_utf8_lossy(&bytes)).ok());
-    if there.is_some_and(|there| is_same(&there, &info, public)) {
+    if there.as_ref().is_some_and(|there| is_same(there, &info, public)) {
         return Ok(None);
     }
     let build = store.build_dir()?;
@@ -115,6 +119,7 @@ fn one(store: &Store, cache: &Cache, key: &SecretKey, public: &PublicKey, path: 
         ca: info.ca,
         signatures: Vec::new(),
     };
+    narinfo.signatures = there.map_or_else(Vec::new, |there| others(there, &narinfo));
     narinfo.signatures.push(key.sign(narinfo.fingerprint().as_bytes()));
     cache.put(&name, narinfo.text().as_bytes())?;
     Ok(Some(file_size))
@@ -125,6 +130,15 @@ fn is_same(there: &NarInfo, info: &PathInfo, public: &PublicKey) -> bool {
     let theirs = (&there.path, &there.nar_hash, there.nar_size, &there.references, there.ca);
     theirs == (&info.path, &info.nar_hash, info.nar_size, &info.references, info.ca)
         && is_trusted(std::slice::from_ref(public), there.fingerprint().as_bytes(), &there.signatures)
+}
+
+/// Signatures of other keys over the same content. They stay, so that hosts that trust only another key
+/// (an old one during a rotation, that of another definition in this cache) still find the path.
+fn others(there: NarInfo, ours: &NarInfo) -> Vec<String> {
+    if there.fingerprint() != ours.fingerprint() {
+        return Vec::new();
+    }
+    there.signatures.into_iter().filter(|signature| signature.len() <= MAX_SIGNATURE).take(MAX_OTHERS).collect()
 }
 
 /// Writes the archive; what the store has must be what it says.
@@ -141,27 +155,4 @@ fn pack(store: &Store, info: &PathInfo, to: &std::path::Path) -> Result<(cairn_f
     }
     let (_, hash, size) = encoder.finish().map_err(writing())?.finish();
     Ok((hash, size))
-}
-
-/// Reads the host's pointer, if there is one, lets `make` make the next one of it, and writes that
-/// last of all. Whoever publishes meanwhile to the same folder or bucket is not overwritten.
-pub fn write_pointer<E: From<CacheError>>(
-    cache: &Cache,
-    key: &SecretKey,
-    host: &str,
-    make: impl FnOnce(Option<Pointer>) -> Result<Pointer, E>,
-) -> Result<Pointer, E> {
-    let _held = cache.hold()?;
-    let name = key_of(host);
-    let url = cache.url(&name);
-    let (before, revision) = match cache.get_unless(&name, MAX_POINTER, &Revision::Unknown)? {
-        Answer::Content { bytes, revision } => (Some(Pointer::open(&bytes, host, &[key.public()], &url)?), revision),
-        Answer::Absent | Answer::Unchanged => (None, Revision::Absent),
-    };
-    let last = before.as_ref().map_or(0, |pointer| pointer.sequence);
-    let mut pointer = make(before)?;
-    // By the clock, so that it rises even if the pointer before was lost.
-    pointer.sequence = u64::try_from(pointer.published).unwrap_or(0).max(last.saturating_add(1));
-    cache.put_over(&name, &pointer.seal(key)?, &revision)?;
-    Ok(pointer)
 }

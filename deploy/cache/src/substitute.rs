@@ -78,7 +78,7 @@ pub fn substitute(
             Stopped::Late => late(),
             Stopped::Failed(error) => error,
         })?;
-        fetched.bytes += info.file_size;
+        fetched.bytes = fetched.bytes.saturating_add(info.file_size);
         (terms.progress)(Progress::Arrived { path: &info.path });
     }
     Ok(fetched)
@@ -198,7 +198,12 @@ fn fetch(store: &Store, cache: &Cache, info: &NarInfo, deadline: Instant) -> Res
     let url = cache.url(&info.url);
     let build = store.build_dir()?;
     let tree = build.path().join("tree");
-    let mut arriving = Arriving::new(cache.read(&info.url)?, info.file_size, deadline);
+    let left = deadline.saturating_duration_since(Instant::now());
+    let archive = cache.read(&info.url, left).map_err(|error| match error {
+        CacheError::Slow { .. } => Stopped::Late,
+        other => other.into(),
+    })?;
+    let mut arriving = Arriving::new(archive, info.file_size, deadline);
     let unpacked = unpack(&mut arriving, info, &tree);
     let (hash, length) = arriving.finish().map_err(|fault| match fault {
         Fault::Late => Stopped::Late,

@@ -1,15 +1,22 @@
 //! Files of a web server or a bucket: the requests, and what the answers mean.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::http::{HeaderValue, Response};
+use ureq::{Agent, Body, RequestBuilder, Timeout};
 
 use crate::cache::Revision;
 use crate::error::{CacheError, Result, file};
-use crate::s3::{Bucket, Method};
+use crate::s3::Bucket;
+
+/// Bytes of an `ETag` that is kept and sent back.
+const MAX_TAG: usize = 256;
+/// Bytes that are read of an answer that is not the file.
+const MAX_ERROR: u64 = 4 << 10;
+const ERROR_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Web {
     agent: Agent,
@@ -36,25 +43,42 @@ impl Web {
         Self { agent: cairn_fetch::client(), base: Base::Bucket(Box::new(bucket)) }
     }
 
-    /// The address to ask; of a bucket it is signed, so it is never shown.
-    fn address(&self, method: Method, key: &str) -> Result<String> {
+    fn url(&self, key: &str) -> String {
         match &self.base {
-            Base::Plain(base) => Ok(format!("{base}/{key}")),
-            Base::Bucket(bucket) => bucket.sign(method, key),
+            Base::Plain(base) => format!("{base}/{key}"),
+            Base::Bucket(bucket) => bucket.url(key).into(),
         }
     }
 
-    pub fn get(&self, key: &str, have: &Revision, shown: &str) -> Result<Got> {
-        let mut request = self.agent.get(self.address(Method::Get, key)?);
+    /// The request with its time limit, and for a bucket with the headers that sign it. Those go to the
+    /// bucket alone: no redirect is followed, as it would take the session's token along.
+    fn prepared<B>(
+        &self,
+        request: RequestBuilder<B>,
+        method: &str,
+        key: &str,
+        within: Option<Duration>,
+    ) -> Result<RequestBuilder<B>> {
+        let request = request.config().timeout_global(within);
+        let Base::Bucket(bucket) = &self.base else { return Ok(request.build()) };
+        let mut request = request.max_redirects(0).build();
+        for (name, value) in bucket.headers(method, key)? {
+            request = request.header(name, secret(&value)?);
+        }
+        Ok(request)
+    }
+
+    pub fn get(&self, key: &str, have: &Revision, within: Duration, shown: &str) -> Result<Got> {
+        let mut request = self.prepared(self.agent.get(self.url(key)), "GET", key, Some(within))?;
         if let Revision::Tag(tag) = have {
             request = request.header("if-none-match", tag);
         }
-        let mut response = request.call().map_err(|error| no_answer(shown, &error))?;
+        let mut response = request.call().map_err(|error| no_answer(shown, &error, within))?;
         match response.status().as_u16() {
             200 => {
                 let revision = match header(&response, "etag") {
-                    Some(tag) => Revision::Tag(tag),
-                    None => Revision::Unknown,
+                    Some(tag) if tag.len() <= MAX_TAG => Revision::Tag(tag),
+                    Some(_) | None => Revision::Unknown,
                 };
                 let body = response.into_body().into_with_config().limit(u64::MAX).reader();
                 Ok(Got::Body { body: Box::new(body), revision })
@@ -65,9 +89,9 @@ impl Web {
         }
     }
 
-    pub fn exists(&self, key: &str, shown: &str) -> Result<bool> {
-        let mut response =
-            self.agent.head(self.address(Method::Head, key)?).call().map_err(|error| no_answer(shown, &error))?;
+    pub fn exists(&self, key: &str, within: Duration, shown: &str) -> Result<bool> {
+        let request = self.prepared(self.agent.head(self.url(key)), "HEAD", key, Some(within))?;
+        let mut response = request.call().map_err(|error| no_answer(shown, &error, within))?;
         match response.status().as_u16() {
             200 => Ok(true),
             status if self.is_absent(status, &mut response) => Ok(false),
@@ -75,24 +99,26 @@ impl Web {
         }
     }
 
-    pub fn put(&self, key: &str, bytes: &[u8], over: Option<&Revision>, shown: &str) -> Result<()> {
-        let mut request = self.agent.put(self.address(Method::Put, key)?).header("content-type", kind(key));
+    pub fn put(&self, key: &str, bytes: &[u8], over: Option<&Revision>, within: Duration, shown: &str) -> Result<()> {
+        let mut request = self.prepared(self.agent.put(self.url(key)), "PUT", key, Some(within))?;
+        request = request.header("content-type", kind(key));
         request = match over {
             Some(Revision::Tag(tag)) => request.header("if-match", tag),
             Some(Revision::Absent) => request.header("if-none-match", "*"),
             Some(Revision::Unknown) | None => request,
         };
-        self.written(request.send(bytes), shown)
+        self.written(request.send(bytes), within, shown)
     }
 
     pub fn put_file(&self, key: &str, from: &Path, shown: &str) -> Result<()> {
         let source = File::open(from).map_err(file("cannot read", from))?;
-        let request = self.agent.put(self.address(Method::Put, key)?).header("content-type", kind(key));
-        self.written(request.send(source), shown)
+        // Its size says nothing of the time that it takes; each write has a limit of its own.
+        let request = self.prepared(self.agent.put(self.url(key)), "PUT", key, None)?;
+        self.written(request.header("content-type", kind(key)).send(source), Duration::MAX, shown)
     }
 
-    fn written(&self, sent: Result<Response<Body>, ureq::Error>, shown: &str) -> Result<()> {
-        let response = sent.map_err(|error| no_answer(shown, &error))?;
+    fn written(&self, sent: Result<Response<Body>, ureq::Error>, within: Duration, shown: &str) -> Result<()> {
+        let response = sent.map_err(|error| no_answer(shown, &error, within))?;
         match response.status().as_u16() {
             200..=299 => Ok(()),
             // S3 answers 409 when two conditional writes meet.
@@ -124,10 +150,17 @@ impl Web {
     }
 }
 
-/// What a server adds to an answer that is none, in small.
+/// The beginning of what a server adds to an answer that is not the file: as much as comes in time.
 fn text(response: &mut Response<Body>) -> String {
-    let mut bytes = Vec::new();
-    let _ = response.body_mut().as_reader().take(4 << 10).read_to_end(&mut bytes);
+    let end = Instant::now() + ERROR_WITHIN;
+    let mut body = response.body_mut().as_reader().take(MAX_ERROR);
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 1 << 10]);
+    while let Ok(n @ 1..) = body.read(&mut buffer) {
+        bytes.extend_from_slice(&buffer[..n]);
+        if Instant::now() >= end {
+            break;
+        }
+    }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -151,8 +184,28 @@ fn kind(key: &str) -> &'static str {
     }
 }
 
-fn no_answer(shown: &str, error: &ureq::Error) -> CacheError {
-    CacheError::Network { url: shown.to_owned(), message: error.to_string() }
+/// A header that no log and no debug text shows.
+fn secret(value: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(value).map_err(|_| CacheError::Credentials {
+        reason: "the key's name or the session token has characters that no HTTP header may have".to_owned(),
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn no_answer(shown: &str, error: &ureq::Error, within: Duration) -> CacheError {
+    match error {
+        ureq::Error::Timeout(Timeout::Global) => CacheError::Slow { url: shown.to_owned(), seconds: within.as_secs() },
+        other => CacheError::Network { url: shown.to_owned(), message: other.to_string() },
+    }
+}
+
+/// An answer that broke off while it was read.
+pub fn broken(shown: &str, error: &io::Error, within: Duration) -> CacheError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+        Some(error) => no_answer(shown, error, within),
+        None => CacheError::Network { url: shown.to_owned(), message: error.to_string() },
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_cache::{Cache, SecretKey, Terms, substitute, upload};
 use cairn_formats::Sha256;
 use cairn_formats::narinfo::NarInfo;
 use cairn_store::{PathInfo, Store};
-use common::Home;
+use common::{Home, Server};
 
 struct Bed {
     home: Home,
@@ -191,4 +191,55 @@ fn what_does_not_fit_or_takes_too_long_changes_nothing() {
     fs::remove_file(bed.archive(&bed.top)).unwrap();
     assert!(bed.pull(there.path(), &Terms::default()).is_err());
     assert_eq!(store.valid_paths().unwrap().len(), 2);
+}
+
+/// A byte now and then keeps a connection alive for ever; a host would neither pull nor say why.
+#[test]
+fn a_server_that_trickles_is_given_up() {
+    let heads = [
+        ("the content", "HTTP/1.1 200 Here\r\ncontent-length: 100000\r\nconnection: close\r\n\r\n"),
+        ("headers", "HTTP/1.1 200 Here\r\nx-header: "),
+        ("an error", "HTTP/1.1 503 No\r\ncontent-length: 100000\r\nconnection: close\r\n\r\n"),
+    ];
+    let patience = Duration::from_secs(2);
+    for (what, head) in heads {
+        let server = Server::trickling(head);
+        let cache = Cache::open(&server.base).unwrap().with_patience(patience);
+        let start = Instant::now();
+        let error = cache.get("cairn/web.json", 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("within 2 seconds") || error.contains("the server says 503"), "{what}: {error}");
+        assert!(start.elapsed() < patience * 3, "{what}: {:?}", start.elapsed());
+    }
+    // An archive ends with the time for all that is fetched.
+    let mut bed = Bed::new();
+    let server = Server::trickling_below(&bed.home.cache_dir(), "/nar/", heads[0].1);
+    bed.cache = Cache::open(&server.base).unwrap();
+    let there = tempfile::tempdir().unwrap();
+    for archive in fs::read_dir(bed.home.cache_dir().join("nar")).unwrap().flatten() {
+        // As long as the head says, so that it is the time that ends it.
+        fs::write(archive.path(), vec![0; 100_000]).unwrap();
+    }
+    for path in bed.home.closure(&bed.top) {
+        let info = bed.home.store.query(&path).unwrap().unwrap();
+        bed.rewrite(&info, false, |narinfo| narinfo.file_size = 100_000);
+    }
+    let start = Instant::now();
+    let error = bed.pull(there.path(), &Terms { within: patience, ..Terms::default() }).unwrap_err();
+    assert!(error.contains("given up"), "{error}");
+    assert!(start.elapsed() < patience * 3, "{:?}", start.elapsed());
+}
+
+/// What a local folder holds is plain files. Opening a FIFO would wait for its other end.
+#[test]
+fn a_fifo_in_a_folder_is_an_error_and_no_wait() {
+    let bed = Bed::new();
+    let narinfo = bed.narinfo(&bed.top);
+    fs::remove_file(&narinfo).unwrap();
+    common::tool("mkfifo", &[narinfo.to_str().unwrap()]);
+    let (said, done) = std::sync::mpsc::channel();
+    let url = bed.home.file_url();
+    let name = NarInfo::file_name(&bed.top.path);
+    std::thread::spawn(move || said.send(Cache::open(&url).unwrap().get(&name, 10).unwrap_err().to_string()));
+    let error = done.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(error.contains("not a plain file"), "{error}");
 }

@@ -26,7 +26,15 @@ pub fn examination(wanted: Option<&Manifest>, agent: &StorePath, verify: bool) -
         ids.sort_unstable();
         ids.dedup();
     }
-    Examination { addresses: addresses.collect(), users, groups, agent: agent.clone(), now: 0, verify }
+    Examination {
+        addresses: addresses.collect(),
+        users,
+        groups,
+        agent: agent.clone(),
+        now: 0,
+        verify,
+        pull_warn_after: None,
+    }
 }
 
 impl Fleet<'_> {

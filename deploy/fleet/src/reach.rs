@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cairn_formats::StorePath;
 use cairn_formats::time::rfc3339;
 use cairn_machine::{MachineSpec, Machines, State};
-use cairn_protocol::{Request, Response};
+use cairn_protocol::{PullStatus, Request, Response};
 use cairn_recipe::project::Host;
 use cairn_store::Store;
 use cairn_transport::{Agent, HostKey, Options, Session, Target, TransportError};
@@ -37,6 +37,11 @@ pub struct Reached {
     pub address: String,
     /// Where sshd listens if it does not yet at the target's port.
     pub port_before: Option<u16>,
+}
+
+/// In seconds. `None`: the definition does not say that the host pulls.
+fn warn_after(host: &Host) -> Option<u64> {
+    host.definition.pull.as_ref().map(|pull| pull.warn_after.as_secs())
 }
 
 impl Fleet<'_> {
@@ -136,7 +141,7 @@ impl Fleet<'_> {
                 services: status.services,
                 activation: status.activation.map(|a| a.to_string()),
                 condition: status.condition,
-                pull: status.pull,
+                pull: status.pull.map(|pull| PullStatus { warn_after: warn_after(host), ..pull }),
                 certificate: None,
                 error: None,
             },

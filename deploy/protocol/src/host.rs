@@ -20,6 +20,9 @@ pub struct Examination {
     pub now: u64,
     /// Reads every file of the store and compares hashes.
     pub verify: bool,
+    /// Of a host that pulls: seconds after which its newest pointer is old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_warn_after: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -52,7 +52,7 @@ pub use operate::{
     Condition, Disk, Drift, LogLine, LogRequest, Maintained, MaintenanceRequest, RestartReport, RestartRequest, Until,
     decode_word, encode_word,
 };
-pub use pull::{PullConfig, PullStatus};
+pub use pull::{PullConfig, PullStatus, StalePointer, WARN_AFTER, span};
 pub use status::{Endpoint, Health, ServiceStatus, StatusReport};
 
 /// Version of the conversation; both sides must have the same. The client brings its own agent,

@@ -187,6 +187,11 @@ upstreams = ["api"]
             ),
             (
                 "[machine]",
+                "[pull]\ncache = \"s3://b\"\ntrusted_public_keys = [\"k:A\"]\nwarn_after = \"4m\"",
+                "pull.warn_after",
+            ),
+            (
+                "[machine]",
                 "[pull]\ncache = \"s3://b\"\ntrusted_public_keys = [\"k:A\"]\nrecipient = \"age1x\"",
                 "pull.recipient",
             ),

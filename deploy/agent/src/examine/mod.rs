@@ -4,6 +4,7 @@
 mod leftovers;
 mod ours;
 mod place;
+mod pull;
 mod system;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ pub fn run(paths: &Paths, store: Option<&Store>, request: &Examination) -> Resul
     if record.is_some() {
         findings.extend(ours::findings(paths, store, request)?);
         findings.extend(leftovers::findings(paths, live.as_ref())?);
+        findings.extend(pull::findings(paths, request.pull_warn_after));
     }
     Ok(Examined {
         ours: record.is_some(),

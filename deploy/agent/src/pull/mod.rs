@@ -11,6 +11,7 @@
 //! before anything changed is, after a pause. Two pulls at once, or one beside an operator's switch,
 //! are kept apart by locks; who comes second tries again with the timer.
 
+mod activate;
 mod state;
 
 use std::path::Path;
@@ -19,11 +20,11 @@ use std::time::Duration;
 use cairn_cache::{Answer, Cache, CacheError, MAX_POINTER, Pointer, Progress, PublicKey, Revision, Terms};
 use cairn_closure::layout::PROFILE;
 use cairn_formats::Sha256;
-use cairn_protocol::{ActivationEvent, ActivationRequest, Ending, Goal, Outcome, PullConfig, PullStatus, SealedSecret};
+use cairn_protocol::{PullConfig, PullStatus, SealedSecret, span};
 use cairn_store::Store;
 
-use self::state::{Seen, State};
-use crate::activation::{self, Holder, Lock, record};
+use self::state::State;
+use crate::activation::{Holder, Lock, record};
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
 use crate::{files, generations, manifests, output, receive, secrets};
@@ -47,9 +48,26 @@ impl From<CacheError> for AgentError {
 /// `here` says that it is that other one.
 pub fn run(here: bool) -> Result<()> {
     if !here {
+        bring_up_to_date(&Paths::host())?;
         become_agent(&Path::new(PROFILE).join("agent"), "pull");
     }
     look_once(here)
+}
+
+/// Rewrites what an agent of an earlier version has remembered. Before the live generation's agent
+/// looks, as that may be the earlier one: it would refuse every pointer below a number that a stolen
+/// key has pushed up, and so never get to a closure with another agent.
+fn bring_up_to_date(paths: &Paths) -> Result<()> {
+    if !paths.pull_state().exists() {
+        return Ok(());
+    }
+    let config = config(paths)?;
+    let _alone = Lock::take_pull(paths, &Holder::now("the timer", "a pull"))?;
+    let mut state = State::load(paths, &config)?;
+    match state.migrate(&trusted(paths, &config)?, record::seconds()) {
+        true => state.save(paths),
+        false => Ok(()),
+    }
 }
 
 /// Goes on as the program, if that is another one than this.
@@ -101,13 +119,20 @@ fn config(paths: &Paths) -> Result<PullConfig> {
 fn pull(paths: &Paths, store: &Store, config: &PullConfig, state: &mut State, here: bool) -> Result<()> {
     let cache = Cache::open(&config.cache)?;
     let trusted = trusted(paths, config)?;
+    state.migrate(&trusted, record::seconds());
     let pointer = look(&cache, config, &trusted, state)?;
     // Remembered before anything else can fail.
     state.save(paths)?;
     let live = generations::current(store)?;
     if let Some(live) = live.filter(|live| live.closure == pointer.closure) {
         state.attempt = None;
-        output::note(&format!("generation {} is what pointer {} names", live.number, pointer.sequence));
+        let age = u64::try_from(record::seconds().saturating_sub(pointer.published)).unwrap_or(0);
+        crate::output::note(&format!(
+            "generation {} is what pointer {} names, which was published {} ago",
+            live.number,
+            pointer.sequence,
+            span(age)
+        ));
         return Ok(());
     }
     let attempt = state.attempt(&pointer);
@@ -120,7 +145,7 @@ fn pull(paths: &Paths, store: &Store, config: &PullConfig, state: &mut State, he
         become_agent(&paths.store_path(&pointer.closure).join("agent"), "pull-here");
     }
     fetch_secrets(paths, &cache, &pointer)?;
-    activate(paths, store, &cache, &pointer, state)
+    activate::make_live(paths, store, &cache, &pointer, state)
 }
 
 fn trusted(paths: &Paths, config: &PullConfig) -> Result<Vec<PublicKey>> {
@@ -155,13 +180,13 @@ fn look(cache: &Cache, config: &PullConfig, trusted: &[PublicKey], state: &mut S
                 .into());
         }
     };
-    let pointer = Pointer::open(file.as_bytes(), &config.host, trusted, &url)?;
-    let seen = state.seen.as_ref().map(|seen| (seen.sequence, &seen.closure));
-    pointer.check_fresh(seen, record::seconds(), &url)?;
-    if seen.is_none_or(|(sequence, _)| sequence < pointer.sequence) {
-        output::note(&format!("pointer {} by {} names {}", pointer.sequence, pointer.operator, pointer.closure));
+    let opened = Pointer::open(file.as_bytes(), &config.host, trusted, &url)?;
+    let before = state.seen.as_ref().map(|seen| seen.pointer.sequence);
+    state.accept(&opened, trusted, record::seconds(), &url)?;
+    let pointer = opened.pointer;
+    if before != Some(pointer.sequence) {
+        crate::output::note(&format!("pointer {} by {} names {}", pointer.sequence, pointer.operator, pointer.closure));
     }
-    state.seen = Some(Seen { sequence: pointer.sequence, closure: pointer.closure.clone() });
     (state.pointer, state.tag) = (Some(file), tag);
     Ok(pointer)
 }
@@ -214,66 +239,6 @@ fn fetch_secrets(paths: &Paths, cache: &Cache, pointer: &Pointer) -> Result<()> 
     secrets::keep(paths, &arrived)
 }
 
-fn activate(paths: &Paths, store: &Store, cache: &Cache, pointer: &Pointer, state: &mut State) -> Result<()> {
-    let by = format!("published by {}", pointer.operator);
-    let request = ActivationRequest {
-        closure: pointer.closure.clone(),
-        goal: Goal::Switch,
-        operator: format!("pull from {}", cache.shown()),
-        reason: Some(pointer.message.as_ref().map_or(by.clone(), |message| format!("{by}: {message}"))),
-        // There is nobody to confirm.
-        confirm_within: 0,
-        source: pointer.source.clone(),
-        expected: None,
-        retention: Some(pointer.retention),
-    };
-    let started = match activation::start(store, &request) {
-        Ok(started) => started,
-        // Whoever holds the host is let be; the timer comes again.
-        Err(locked @ AgentError::Locked(_)) => return Err(locked),
-        Err(error) => {
-            state.attempt(pointer).ended(Ending::Refused, None, record::seconds());
-            return Err(error);
-        }
-    };
-    if started.unchanged.is_some() {
-        return Ok(());
-    }
-    state.attempt(pointer).activation = Some(started.id.clone());
-    state.save(paths)?;
-    let outcome = follow(&started.id)?;
-    let (ending, message) = match &outcome {
-        Outcome::Committed { generation, .. } | Outcome::Unchanged { generation } => {
-            output::note(&format!("generation {generation} is live"));
-            state.attempt = None;
-            return Ok(());
-        }
-        Outcome::Refused { problem } => (Ending::Refused, &problem.message),
-        Outcome::Reverted { problem, .. } => (Ending::Reverted, &problem.message),
-        Outcome::Broken { problem } => (Ending::Broken, &problem.message),
-    };
-    state.attempt(pointer).ended(ending, Some(message.clone()), record::seconds());
-    Err(Fault::new(format!("pointer {} ({}) was {}: {message}", pointer.sequence, pointer.closure, ending.word()))
-        .into())
-}
-
-/// To the end; systemd gives it one, whatever happens.
-fn follow(id: &cairn_protocol::ActivationId) -> Result<Outcome> {
-    for line in activation::events(id)? {
-        match line?.event {
-            ActivationEvent::Step { step } => output::note(step.text()),
-            ActivationEvent::Note { text } => output::note(&text),
-            ActivationEvent::Problem { problem } => {
-                let log: String = problem.log.iter().map(|line| format!("\n{line}")).collect();
-                output::warn(&format!("{}{log}", problem.message));
-            }
-            ActivationEvent::Ended { outcome } => return Ok(outcome),
-            _ => {}
-        }
-    }
-    Err(Fault::new(format!("the events of activation {id} end without an outcome")).into())
-}
-
 /// For the host's status; `None` on a host that does not pull.
 pub fn status(paths: &Paths) -> Option<PullStatus> {
     let config = config(paths).ok()?;
@@ -281,8 +246,11 @@ pub fn status(paths: &Paths) -> Option<PullStatus> {
     Some(PullStatus {
         cache: config.cache,
         host: config.host,
-        sequence: state.seen.as_ref().map(|seen| seen.sequence),
-        closure: state.seen.map(|seen| seen.closure),
+        sequence: state.seen.as_ref().map(|seen| seen.pointer.sequence),
+        published: state.seen.as_ref().and_then(|seen| seen.published),
+        expires: state.seen.as_ref().and_then(|seen| seen.expires),
+        closure: state.seen.map(|seen| seen.pointer.closure),
+        warn_after: None,
         checked: state.checked,
         problem: state.problem,
     })

@@ -1,9 +1,8 @@
 //! What a host remembers of its pulls, in `/nix/var/cairn/pull.json`: the newest pointer that it has
-//! seen, so that no earlier one is taken, and what became of it, so that what has failed is not
-//! tried for ever.
+//! accepted from each key, so that no earlier one is taken, and what became of it, so that what has
+//! failed is not tried for ever.
 
-use cairn_cache::{Pointer, Revision};
-use cairn_formats::StorePath;
+use cairn_cache::{OpenedPointer, Pointer, PublicKey, Revision, Seen, SeenByKey};
 use cairn_protocol::{ActivationId, Ending, PullConfig};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +28,11 @@ pub struct State {
     pub tag: Option<String>,
     /// The newest pointer as it was signed.
     pub pointer: Option<String>,
-    pub seen: Option<Seen>,
+    /// The newest pointer accepted. Agents of earlier versions know this one number, whatever the key;
+    /// it is written for them too, as they read this file when an earlier generation is live.
+    pub seen: Option<Newest>,
+    /// The newest pointer accepted from each key. Empty when an earlier version has written the file.
+    pub seen_by_key: SeenByKey,
     pub attempt: Option<Attempt>,
     /// Seconds since 1970.
     pub checked: Option<i64>,
@@ -37,9 +40,14 @@ pub struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    pub sequence: u64,
-    pub closure: StorePath,
+pub struct Newest {
+    #[serde(flatten)]
+    pub pointer: Seen,
+    /// Seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<i64>,
 }
 
 /// At making live what a pointer names.
@@ -75,6 +83,33 @@ impl State {
         files::replace_json(&paths.pull_state(), self)
     }
 
+    /// Takes over what an earlier version has written, for the keys that are trusted now; gives
+    /// whether there was anything to take over.
+    pub fn migrate(&mut self, trusted: &[PublicKey], now: i64) -> bool {
+        let (true, Some(seen)) = (self.seen_by_key.is_empty(), &mut self.seen) else { return false };
+        // A host that boots without the right time has been later than it now believes.
+        let clock = self.checked.map_or(now, |checked| checked.max(now));
+        self.seen_by_key.migrate(&seen.pointer, trusted, clock);
+        if let Some(believed) = self.seen_by_key.newest(trusted) {
+            seen.pointer = believed.clone();
+        }
+        true
+    }
+
+    /// Checks a pointer whose signature holds, and remembers it: no earlier one is taken from here on.
+    /// An error if it is refused; then nothing is remembered.
+    pub fn accept(&mut self, opened: &OpenedPointer, trusted: &[PublicKey], now: i64, url: &str) -> Result<()> {
+        let pointer = &opened.pointer;
+        pointer.check_fresh(self.seen_by_key.newest(trusted), now, url)?;
+        self.seen_by_key.record(opened);
+        self.seen = Some(Newest {
+            pointer: Seen { sequence: pointer.sequence, closure: pointer.closure.clone() },
+            published: Some(pointer.published),
+            expires: pointer.expires,
+        });
+        Ok(())
+    }
+
     pub fn revision(&self) -> Revision {
         match (&self.tag, &self.pointer) {
             (Some(tag), Some(_)) => Revision::Tag(tag.clone()),
@@ -102,8 +137,9 @@ impl Attempt {
             ));
         }
         let doubled = FIRST_PAUSE << self.refused.saturating_sub(1).min(10);
-        let until = self.refused_at + doubled.min(LONGEST_PAUSE);
-        (self.refused > 0 && now < until).then(|| {
+        let until = self.refused_at.saturating_add(doubled.min(LONGEST_PAUSE));
+        // A time after now is that of a clock that was wrong: it would be waited for as long as it was off.
+        (self.refused > 0 && self.refused_at <= now && now < until).then(|| {
             format!("it was refused {} times before anything changed; again in {} s", self.refused, until - now)
         })
     }
@@ -140,45 +176,4 @@ impl Attempt {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_was_reverted_waits_for_the_pointer_and_what_was_refused_for_its_time() {
-        let mut attempt = Attempt::default();
-        assert_eq!(attempt.waits(0), None);
-        for (refusals, pause) in [(1, 60), (2, 120), (3, 240), (7, 3600), (60, 3600)] {
-            attempt.refused = refusals - 1;
-            attempt.ended(Ending::Refused, None, 1000);
-            assert!(attempt.waits(1000 + pause - 1).is_some(), "{refusals}");
-            assert_eq!(attempt.waits(1000 + pause), None, "{refusals}");
-        }
-        attempt.ended(Ending::Reverted, Some("ill".to_owned()), 0);
-        assert!(
-            attempt.waits(i64::MAX).is_some_and(|why| why.contains("until the pointer moves") && why.contains("ill"))
-        );
-    }
-
-    #[test]
-    fn another_host_forgets_and_another_cache_keeps_the_number() {
-        let root = tempfile::tempdir().unwrap();
-        let paths = Paths::new(root.path());
-        let config = |cache: &str, host: &str| PullConfig {
-            cache: cache.to_owned(),
-            host: host.to_owned(),
-            trusted_public_keys: Vec::new(),
-        };
-        let closure = StorePath::parse("0mdqa9w1p6cmli6976v4wi0sw9r4p5pr-host").unwrap();
-        let mut state = State::load(&paths, &config("http://a", "web")).unwrap();
-        assert_eq!(state.revision(), Revision::Unknown);
-        state.seen = Some(Seen { sequence: 5, closure });
-        state.tag = Some("\"x\"".to_owned());
-        state.pointer = Some("{}".to_owned());
-        state.save(&paths).unwrap();
-        assert_eq!(State::load(&paths, &config("http://a", "web")).unwrap(), state);
-        let elsewhere = State::load(&paths, &config("http://b", "web")).unwrap();
-        assert_eq!((elsewhere.seen, elsewhere.tag), (state.seen.clone(), None));
-        assert_eq!(State::load(&paths, &config("http://a", "db")).unwrap().seen, None);
-    }
-}
+mod tests;

@@ -1,32 +1,26 @@
-//! A bucket: from a name in the cache to a signed address, with the credentials that a host has.
+//! A bucket: from a name in the cache to an address, and the headers that sign a request for it with
+//! the credentials that a host has.
 //!
 //! Addresses are spelled as Nix spells them (`s3://BUCKET?region=…&endpoint=…&scheme=…&profile=…`),
 //! with a folder within the bucket, if any, as their path.
 
 mod credentials;
 mod instance;
+mod sign;
 
-use std::time::{Duration, Instant};
-
-use rusty_s3::{Bucket as Address, Credentials, S3Action as _, UrlStyle};
 use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusty_s3::{Bucket as Address, Credentials, UrlStyle};
 use url::Url;
 
+use crate::cache::shown;
 use crate::error::{CacheError, Result};
 
-/// An address is used at once; the server's clock may go otherwise.
-const VALID: Duration = Duration::from_secs(900);
 /// Those of an instance's role change every few hours, and are there long before they count.
 const FRESH: Duration = Duration::from_secs(600);
 /// What Nix takes where nothing says.
 const REGION: &str = "us-east-1";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    Get,
-    Head,
-    Put,
-}
 
 pub struct Bucket {
     address: Address,
@@ -45,7 +39,7 @@ struct Found {
 
 impl Bucket {
     pub fn parse(text: &str) -> Result<Self> {
-        let fail = |reason: String| CacheError::Address { url: text.to_owned(), reason };
+        let fail = |reason: String| CacheError::Address { url: shown(text), reason };
         let url = Url::parse(text).map_err(|e| fail(e.to_string()))?;
         let name = url.host_str().filter(|name| !name.is_empty()).ok_or_else(|| fail("it names no bucket".into()))?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -75,6 +69,9 @@ impl Bucket {
             None => (format!("https://s3.{region}.amazonaws.com"), UrlStyle::VirtualHost),
         };
         let endpoint = Url::parse(&endpoint).map_err(|e| fail(format!("endpoint: {e}")))?;
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return Err(fail("credentials do not belong in the address of an endpoint".into()));
+        }
         let address = Address::new(endpoint, style, name.to_owned(), region)
             .map_err(|e| fail(format!("bucket `{name}`: {e:?}")))?;
         let prefix = match url.path().trim_matches('/') {
@@ -84,16 +81,16 @@ impl Bucket {
         Ok(Self { address, prefix, profile, found: Mutex::new(None) })
     }
 
-    /// The address at which a request for this name is allowed; a secret for its quarter of an hour.
-    pub fn sign(&self, method: Method, key: &str) -> Result<String> {
-        let credentials = self.credentials()?;
-        let (with, object) = (credentials.as_ref(), format!("{}{key}", self.prefix));
-        let url = match method {
-            Method::Get => self.address.get_object(with, &object).sign(VALID),
-            Method::Head => self.address.head_object(with, &object).sign(VALID),
-            Method::Put => self.address.put_object(with, &object).sign(VALID),
-        };
-        Ok(url.into())
+    /// The address of a name. It holds nothing secret.
+    pub fn url(&self, key: &str) -> Url {
+        self.address.object_url(&format!("{}{key}", self.prefix))
+    }
+
+    /// What a request for this name must have in its head to be allowed; nothing without credentials.
+    pub fn headers(&self, method: &str, key: &str) -> Result<Vec<(&'static str, String)>> {
+        let Some(credentials) = self.credentials()? else { return Ok(Vec::new()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
+        Ok(sign::headers(method, &self.url(key), self.address.region(), &credentials, now))
     }
 
     /// Whether requests go without credentials, as none were found.
@@ -135,7 +132,8 @@ mod tests {
             ("s3://b?region=r&endpoint=http://localhost:9000", "http://localhost:9000/b/nar/x"),
         ] {
             let bucket = with(text, None);
-            assert_eq!(bucket.sign(Method::Get, "nar/x").unwrap(), expected, "{text}");
+            assert_eq!(bucket.url("nar/x").as_str(), expected, "{text}");
+            assert_eq!(bucket.headers("GET", "nar/x").unwrap(), [], "{text}");
             assert!(bucket.is_anonymous());
         }
         for bad in ["s3://", "s3://b?regoin=x", "s3://u:p@b", "s3://b?endpoint=ftp://x"] {
@@ -144,23 +142,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_names_key_region_and_token_and_no_secret() {
+    fn no_error_shows_what_may_be_a_password() {
+        for text in [
+            "s3://user:hunter2@b",
+            "s3://b?endpoint=https://user:hunter2@minio.example",
+            "s3://b?endpoint=https%3A%2F%2Fuser%3Ahunter2%40minio.example",
+        ] {
+            let error = Bucket::parse(text).err().unwrap().to_string();
+            assert!(error.contains("credentials do not belong") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_token_and_the_signature_are_headers_and_no_part_of_the_address() {
         let credentials = Credentials::new_with_token("AKIDEXAMPLE", "the-secret", "the-token");
         let bucket = with("s3://b?region=eu-west-1", Some(credentials));
         assert!(!bucket.is_anonymous());
-        let put = bucket.sign(Method::Put, "x").unwrap();
+        assert_eq!(bucket.url("x").query(), None);
+        let headers = |method: &str| bucket.headers(method, "x").unwrap();
+        let put = headers("PUT");
+        let named = |headers: &[(&str, String)], name: &str| {
+            headers.iter().find(|(known, _)| *known == name).unwrap().1.clone()
+        };
+        assert_eq!(named(&put, "x-amz-security-token"), "the-token");
+        let authorization = named(&put, "authorization");
         for part in [
-            "X-Amz-Credential=AKIDEXAMPLE%2F",
-            "%2Feu-west-1%2Fs3%2Faws4_request",
-            "X-Amz-Security-Token=the-token",
-            "X-Amz-Expires=900",
-            "X-Amz-SignedHeaders=host",
-            "X-Amz-Signature=",
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/",
+            "/eu-west-1/s3/aws4_request, ",
+            "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token, Signature=",
         ] {
-            assert!(put.contains(part), "{part} is not in {put}");
+            assert!(authorization.contains(part), "{part} is not in {authorization}");
         }
-        assert!(!put.contains("the-secret"));
-        let signature = |url: &str| url.rsplit_once("X-Amz-Signature=").unwrap().1.to_owned();
-        assert_ne!(signature(&put), signature(&bucket.sign(Method::Get, "x").unwrap()));
+        assert!(!put.iter().any(|(_, value)| value.contains("the-secret")), "{put:?}");
+        assert_ne!(authorization, named(&headers("GET"), "authorization"));
     }
 }

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use cairn_formats::{Sha256, StoreName};
+use cairn_cache::{POINTER_VERSION, Pointer};
+use cairn_formats::{Sha256, StoreName, StorePath};
+use cairn_protocol::Retention;
 use cairn_store::{PathInfo, Store};
 use tempfile::TempDir;
 
@@ -54,8 +56,25 @@ impl Home {
         self.add("top", "top", &[&bottom, &middle])
     }
 
-    pub fn closure(&self, info: &PathInfo) -> Vec<cairn_formats::StorePath> {
+    pub fn closure(&self, info: &PathInfo) -> Vec<StorePath> {
         self.store.closure(std::slice::from_ref(&info.path)).unwrap()
+    }
+}
+
+/// A pointer of the host `web`, whose number the writer gives.
+pub fn pointer(closure: &StorePath, published: i64) -> Pointer {
+    Pointer {
+        version: POINTER_VERSION,
+        host: "web".to_owned(),
+        sequence: 0,
+        closure: closure.clone(),
+        operator: "a@desk".to_owned(),
+        message: None,
+        published,
+        expires: None,
+        source: None,
+        retention: Retention::DEFAULT,
+        secrets: Vec::new(),
     }
 }
 
@@ -76,8 +95,8 @@ pub fn tool(name: &str, arguments: &[&str]) -> Vec<u8> {
 struct State {
     /// `METHOD /path`, without what follows a question mark.
     requests: Vec<String>,
-    /// The same with it.
-    whole: Vec<String>,
+    /// The same with it, and the headers.
+    whole: Vec<(String, BTreeMap<String, String>)>,
 }
 
 /// Files below a folder: GET, HEAD and PUT, with `ETag`, `If-None-Match` and `If-Match`. Ends with the test.
@@ -88,14 +107,52 @@ pub struct Server {
 
 impl Server {
     pub fn over(folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        Self::start(move |stream, state| {
+            let _ = answer(stream, &folder, state);
+        })
+    }
+
+    /// Sends every request to the other server, as S3 does for a bucket of another region.
+    pub fn redirecting(other: &str) -> Self {
+        let other = other.to_owned();
+        Self::start(move |mut stream, _| {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let path = lines.next().and_then(|line| Some(line.split(' ').nth(1)?.to_owned())).unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let location = format!("location: {other}{path}");
+            let _ =
+                write!(stream, "HTTP/1.1 307 There\r\n{location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        })
+    }
+
+    /// Answers every request with this, and then a byte each 100 ms for at most a minute.
+    pub fn trickling(head: &'static str) -> Self {
+        Self::start(move |stream, _| trickle(stream, head))
+    }
+
+    /// As [`Server::over`], but trickles what lies below this path.
+    pub fn trickling_below(folder: &Path, path: &'static str, head: &'static str) -> Self {
+        let folder = folder.to_owned();
+        Self::start(move |stream, state| {
+            let mut first = [0; 256];
+            let n = stream.peek(&mut first).unwrap_or(0);
+            if String::from_utf8_lossy(&first[..n]).starts_with(&format!("GET {path}")) {
+                return trickle(stream, head);
+            }
+            let _ = answer(stream, &folder, state);
+        })
+    }
+
+    fn start(answer: impl Fn(TcpStream, &Mutex<State>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
-        let (shared, folder) = (state.clone(), folder.to_owned());
+        let (shared, answer) = (state.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (shared, folder) = (shared.clone(), folder.clone());
-                thread::spawn(move || answer(stream, &folder, &shared));
+                let (shared, answer) = (shared.clone(), answer.clone());
+                thread::spawn(move || answer(stream, &shared));
             }
         });
         Self { base, state }
@@ -108,8 +165,21 @@ impl Server {
         std::mem::take(&mut state.requests)
     }
 
-    pub fn whole_requests(&self) -> Vec<String> {
+    /// Each with its headers, whose names are in lower case.
+    pub fn whole_requests(&self) -> Vec<(String, BTreeMap<String, String>)> {
         self.state.lock().unwrap().whole.clone()
+    }
+}
+
+fn trickle(mut stream: TcpStream, head: &str) {
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let _ = stream.write_all(head.as_bytes());
+    for _ in 0..600 {
+        if stream.write_all(b"x").and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+        thread::sleep(std::time::Duration::from_millis(100));
     }
 }
 
@@ -132,7 +202,7 @@ fn answer(mut stream: TcpStream, folder: &Path, state: &Mutex<State>) -> Option<
     {
         let mut state = state.lock().ok()?;
         state.requests.push(format!("{method} {path}"));
-        state.whole.push(format!("{method} {target}"));
+        state.whole.push((format!("{method} {target}"), headers.clone()));
     }
     let file = folder.join(path.trim_start_matches('/'));
     let content = fs::read(&file).ok();

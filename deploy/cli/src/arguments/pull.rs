@@ -23,6 +23,10 @@ pub struct PublishOptions {
     /// Why, for the hosts' records
     #[arg(long, short, value_name = "TEXT")]
     pub message: Option<String>,
+    /// Write over a pointer that this publication cannot follow: junk, one that is signed by a key that
+    /// is not trusted, or one whose number is ahead of the clock
+    #[arg(long)]
+    pub replace: bool,
     /// No host takes the pointer after this time; one that has taken it goes on running [default: never]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub expires: Option<Duration>,

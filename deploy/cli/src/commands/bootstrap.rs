@@ -96,14 +96,16 @@ pub fn wanted(
         let spec = planned.host_spec().context("it plans no host")?;
         Ok(cairn_closure::render(spec)?.manifest)
     });
-    match planned {
+    let (request, faulty) = match planned {
         Ok(manifest) => (examination(Some(&manifest), agent, verify), None),
         Err(error) => {
             let (why, next) = ("ports and users of its services were not looked for", "`deploy build` says the same");
             let note = Finding::note("definition", error.to_string(), why, next);
             (examination(None, agent, verify), Some(note))
         }
-    }
+    };
+    let pull_warn_after = host.definition.pull.as_ref().map(|pull| pull.warn_after.as_secs());
+    (Examination { pull_warn_after, ..request }, faulty)
 }
 
 /// Writes the key that the host shows into its definition, if it has the fingerprint that is

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use cairn_cache::{Cache, POINTER_VERSION, PointedSecret, Pointer, SecretKey};
+use cairn_cache::{Cache, POINTER_VERSION, PointedSecret, Pointer, PointerWriter, PublicKey, SecretKey};
 use cairn_closure::Secret;
 use cairn_closure::layout::AGENT_PROGRAM;
 use cairn_formats::{Sha256, StorePath};
@@ -57,14 +57,20 @@ pub fn run(context: &Context, options: &PublishOptions) -> Result<u8> {
     let store = context.store()?;
     let key = cache_key::read(&options.key)?;
     // All are looked at before anything is built.
-    let sections = hosts.iter().map(|host| Ok((host, section(host, &key)?))).collect::<Result<Vec<_>>>()?;
+    let sections = hosts
+        .iter()
+        .map(|host| {
+            let pull = section(host, &key)?;
+            Ok((host, pull, trusted(host, pull)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
     let source = source::of(&project.root, &context.display);
     let host_keys = HostKeys::new(&project, Way::Pull, &hosts, &options.accept_recipient)?;
     let run = Run { context, options, store: &store, key, secrets: Secrets::of(&project)?, host_keys, source };
     let mut report = Report { hosts: Vec::new() };
-    for (host, pull) in sections {
+    for (host, pull, trusted) in sections {
         let closure = context.build_host(&project, &store, host)?;
-        report.hosts.push(run.publish(host, pull, closure)?);
+        report.hosts.push(run.publish(host, pull, &trusted, closure)?);
     }
     context.display.result(&report, || text(&report))?;
     Ok(0)
@@ -86,8 +92,21 @@ fn section<'h>(host: &'h Host, key: &SecretKey) -> Result<&'h PullSection> {
     Ok(pull)
 }
 
+/// The keys that the host's pointer may be signed by: while one is being rotated there are two.
+fn trusted(host: &Host, pull: &PullSection) -> Result<Vec<PublicKey>> {
+    let parse = |key: &String| {
+        PublicKey::parse(key).with_context(|| format!("{}: pull.trusted_public_keys", host.file.display()))
+    };
+    pull.trusted_public_keys.iter().map(parse).collect()
+}
+
+fn seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |at| i64::try_from(at.as_secs()).unwrap_or(i64::MAX))
+}
+
 impl Run<'_> {
-    fn publish(&self, host: &Host, pull: &PullSection, closure: StorePath) -> Result<Published> {
+    fn publish(&self, host: &Host, pull: &PullSection, trusted: &[PublicKey], closure: StorePath) -> Result<Published> {
         let cache = Cache::open(self.options.to.as_deref().unwrap_or_else(|| pull.destination()))?;
         let wanted = cairn_fleet::manifest_of(self.store, &closure)?;
         let secrets: Vec<Secret> = wanted.secrets().into_iter().cloned().collect();
@@ -100,7 +119,8 @@ impl Run<'_> {
         self.context.display.note(&format!("{}: {} store paths to {}", host.name, paths.len(), cache.shown()));
         let uploaded = cairn_cache::upload(self.store, &cache, &self.key, &paths, &|_| ())?;
         self.upload_agent(&cache, &closure)?;
-        let pointer = cairn_cache::write_pointer(&cache, &self.key, &host.name, |before| {
+        let writer = PointerWriter { key: &self.key, trusted, replace: self.options.replace, now: seconds() };
+        let pointer = cairn_cache::write_pointer(&cache, &host.name, &writer, |before| {
             let known = before.map(|pointer| pointer.secrets).unwrap_or_default();
             self.pointer(host, &closure, self.seal(host, recipient, &secrets, &known, &cache)?)
         })?;
@@ -117,8 +137,8 @@ impl Run<'_> {
     }
 
     fn pointer(&self, host: &Host, closure: &StorePath, secrets: Vec<PointedSecret>) -> Result<Pointer> {
-        let published = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |at| at.as_secs().cast_signed());
-        let after = |time: Duration| published.saturating_add(time.as_secs().cast_signed());
+        let published = seconds();
+        let after = |time: Duration| published.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         Ok(Pointer {
             version: POINTER_VERSION,
             host: host.name.clone(),

@@ -1,12 +1,13 @@
 //! `deploy status`: what hosts run and how they are.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use cairn_certificates::Roots;
 use cairn_fleet::{Fleet, StatusEntry};
 use cairn_formats::StorePath;
+use cairn_protocol::{PullStatus, StalePointer, span};
 use cairn_recipe::project::Host;
 use serde::Serialize;
 
@@ -76,6 +77,7 @@ fn faults(host: &StatusEntry) -> Vec<String> {
         faults.push(format!("it is {}", host.health));
     }
     faults.extend(host.pull.iter().filter_map(|pull| Some(format!("pull: {}", pull.problem.as_ref()?))));
+    faults.extend(host.pull.iter().filter_map(|pull| Some(format!("pull: {}", stale(pull, now())?))));
     faults.extend(host.condition.drift.iter().map(|drift| format!("{} {}", drift.unit, drift.problem)));
     faults.extend(host.condition.reboot.iter().map(|why| format!("wants a reboot: {why}")));
     for disk in host.condition.disks.iter().filter(|disk| disk.used_percent >= FULL) {
@@ -85,6 +87,39 @@ fn faults(host: &StatusEntry) -> Vec<String> {
         faults.push(format!("the certificate for {} has {} days left", certificate.name, certificate.days_left));
     }
     faults
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |at| i64::try_from(at.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Why the newest pointer is a risk. A cache that keeps the host at it shows no other sign.
+fn stale(pull: &PullStatus, now: i64) -> Option<String> {
+    Some(match pull.stale(now)? {
+        StalePointer::Expired { at } => format!(
+            "its pointer has expired at {}: a fresh host starts with nothing; `deploy publish {}`",
+            cairn_fleet::rfc3339(at),
+            pull.host
+        ),
+        StalePointer::Old { age, warn_after } => format!(
+            "its newest pointer is {} old (pull.warn_after is {}): `deploy publish {}`; if that was done since, \
+             look at what the host gets from {}",
+            span(age),
+            span(warn_after),
+            pull.host,
+            pull.cache
+        ),
+    })
+}
+
+/// What a host that pulls has last heard.
+fn pulls(pull: &PullStatus, now: i64) -> String {
+    let number = pull.sequence.map_or("no pointer yet".to_owned(), |number| format!("pointer {number}"));
+    let age = pull.age(now).map_or(String::new(), |age| format!(", published {} ago", span(age)));
+    let expires = pull.expires.map_or(String::new(), |at| format!(", expires {}", cairn_fleet::rfc3339(at)));
+    let looked = pull.checked.map_or(String::new(), |at| format!(", looked at {}", cairn_fleet::rfc3339(at)));
+    format!("pulls {} from {}: {number}{age}{expires}{looked}", pull.host, pull.cache)
 }
 
 fn text(report: &Report) -> String {
@@ -108,9 +143,7 @@ fn text(report: &Report) -> String {
             note(format!("{} is in maintenance{since}{until}, {by}{reason}", service.service));
         }
         if let Some(pull) = &host.pull {
-            let number = pull.sequence.map_or("no pointer yet".to_owned(), |number| format!("pointer {number}"));
-            let looked = pull.checked.map_or(String::new(), |at| format!(", looked at {}", cairn_fleet::rfc3339(at)));
-            note(format!("pulls {} from {}: {number}{looked}", pull.host, pull.cache));
+            note(pulls(pull, now()));
         }
         if let Some(activation) = &host.activation {
             note(format!("activation {activation} is under way"));
@@ -197,6 +230,32 @@ mod tests {
     }
 
     #[test]
+    fn an_old_and_an_expired_pointer_are_faults_that_say_what_to_do() {
+        let pulling = |published: i64, expires: Option<i64>| {
+            let mut host = entry();
+            host.pull = Some(PullStatus {
+                cache: "https://cache.example".to_owned(),
+                host: "web".to_owned(),
+                sequence: Some(7),
+                closure: None,
+                published: Some(published),
+                expires,
+                warn_after: Some(7 * 86_400),
+                checked: None,
+                problem: None,
+            });
+            host
+        };
+        let now = now();
+        assert_eq!(faults(&pulling(now - 7 * 86_400 + 60, Some(now + 86_400))), [""; 0]);
+        let old = faults(&pulling(now - 8 * 86_400, None));
+        assert!(old.len() == 1 && old[0].contains("8 days old (pull.warn_after is 7 days)"), "{old:?}");
+        assert!(old[0].contains("`deploy publish web`") && old[0].contains("https://cache.example"), "{old:?}");
+        let expired = faults(&pulling(now, Some(0)));
+        assert!(expired.len() == 1 && expired[0].contains("expired at 1970-01-01T00:00:00Z"), "{expired:?}");
+    }
+
+    #[test]
     fn what_is_not_well_is_told_and_counts() {
         let mut host = entry();
         host.condition.disks = vec![Disk { path: "/".to_owned(), used_percent: 89, free_bytes: 1 << 30 }];
@@ -235,12 +294,16 @@ mod tests {
             host: "web".to_owned(),
             sequence: Some(7),
             closure: None,
+            published: Some(now() - 2 * 86_400),
+            expires: None,
+            warn_after: Some(7 * 86_400),
             checked: Some(0),
             problem: Some("no route".to_owned()),
         });
-        assert_eq!(faults(&host).iter().filter(|fault| *fault == "pull: no route").count(), 1);
+        assert_eq!(faults(&host), ["pull: no route"]);
         let shown = text(&Report { hosts: vec![host] });
-        let expected = "pulls web from https://cache.example: pointer 7, looked at 1970-01-01T00:00:00Z";
+        let expected =
+            "pulls web from https://cache.example: pointer 7, published 2 days ago, looked at 1970-01-01T00:00:00Z";
         assert!(shown.contains(expected), "{shown}");
         let mut stopped = entry();
         stopped.health = "stopped".to_owned();

@@ -139,6 +139,7 @@ mod tests {
             publish_to: None,
             trusted_public_keys: config.trusted_public_keys.clone(),
             interval: std::time::Duration::from_secs(300),
+            warn_after: std::time::Duration::from_secs(86_400),
             recipient: None,
         };
         (config, pull)
