@@ -23,6 +23,10 @@ use crate::files;
 use crate::paths::Paths;
 use crate::services::directory;
 
+#[cfg(test)]
+#[path = "../fixtures/etc.rs"]
+mod fixtures;
+
 /// What may be ours, written before anything is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,10 @@ use crate::files;
 use crate::paths::Paths;
 use crate::process;
 
+#[cfg(test)]
+#[path = "../fixtures/people.rs"]
+mod fixtures;
+
 /// Users that may be ours, and their ids; written before one is made.
 pub type Record = BTreeMap<UserName, u32>;
 
