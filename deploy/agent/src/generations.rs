@@ -12,6 +12,10 @@ use crate::error::{AgentError, Result};
 use crate::paths::Paths;
 use crate::{files, generator};
 
+#[cfg(test)]
+#[path = "fixtures/generations.rs"]
+mod fixtures;
+
 /// `N.json`. What is new in it reads as absent from the notes of earlier agents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {

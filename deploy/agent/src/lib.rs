@@ -25,6 +25,8 @@ pub mod enter;
 pub mod error;
 pub mod examine;
 pub mod files;
+#[cfg(test)]
+mod fixtures;
 pub mod folder;
 pub mod generations;
 pub mod generator;

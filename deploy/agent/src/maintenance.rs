@@ -29,6 +29,10 @@ use crate::folder::Folder;
 use crate::paths::Paths;
 use crate::{files, manifests, services, systemd};
 
+#[cfg(test)]
+#[path = "fixtures/maintenance.rs"]
+mod fixtures;
+
 /// Who switched it on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

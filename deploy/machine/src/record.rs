@@ -14,6 +14,10 @@ use crate::name::MachineName;
 use crate::supervisor::Supervisor;
 use crate::{MachineError, Result};
 
+#[cfg(test)]
+#[path = "record_fixtures.rs"]
+mod fixtures;
+
 const VERSION: u32 = 1;
 
 /// `machine.json`. Written before what it speaks of is made, so that whatever exists can be found.

@@ -159,6 +159,57 @@ fn every_event_and_field_is_described_and_no_other_is() {
     assert!(PAGE.contains(&format!("`version` is {VERSION}.")));
 }
 
+fn fixture(version: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(version).join("events.jsonl")
+}
+
+/// The samples as lines of `--events FILE`.
+fn sent() -> Vec<Value> {
+    let document = |event| Document { version: VERSION, run: text("r"), number: 1, time: text("t"), event };
+    samples().into_iter().map(|event| serde_json::to_value(document(event)).unwrap()).collect()
+}
+
+/// Programs that were written against version fbaba72 find what they look for: the same events, with
+/// the same fields and values. New fields may come.
+#[test]
+fn events_are_sent_as_fbaba72_sent_them() {
+    let before = std::fs::read_to_string(fixture("fbaba72")).unwrap();
+    let before: Vec<Value> = before.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sent = sent();
+    assert_eq!(before.len(), 20);
+    for line in before {
+        let now = sent.iter().find(|now| now["event"] == line["event"]);
+        let now = now.unwrap_or_else(|| panic!("the event {} is no longer sent", line["event"]));
+        assert_contains(now, &line, &line["event"].to_string());
+    }
+}
+
+fn assert_contains(now: &Value, before: &Value, at: &str) {
+    match (now, before) {
+        (Value::Object(now), Value::Object(before)) => {
+            for (key, value) in before {
+                let found = now.get(key).unwrap_or_else(|| panic!("{at}.{key} is no longer sent"));
+                assert_contains(found, value, &format!("{at}.{key}"));
+            }
+        }
+        (Value::Array(now), Value::Array(before)) => {
+            assert_eq!(now.len(), before.len(), "{at}");
+            now.iter().zip(before).for_each(|(now, before)| assert_contains(now, before, at));
+        }
+        _ => assert_eq!(now, before, "{at}"),
+    }
+}
+
+#[test]
+#[ignore = "writes fixtures: see tests/fixtures/README.md"]
+fn write_fixtures() {
+    let version = std::env::var("CAIRN_FIXTURES").expect("CAIRN_FIXTURES: the version to write fixtures of");
+    std::fs::create_dir_all(fixture(&version).parent().unwrap()).unwrap();
+    let document = |event| Document { version: VERSION, run: text("r"), number: 1, time: text("t"), event };
+    let line = |event| serde_json::to_string(&document(event)).unwrap() + "\n";
+    std::fs::write(fixture(&version), samples().into_iter().map(line).collect::<String>()).unwrap();
+}
+
 #[test]
 fn every_outcome_of_a_host_is_described() {
     use Outcome::{Broken, Failed, Locked, Reverted, RolledBack, Skipped, Switched, Unchanged, Unhealthy, Unreachable};

@@ -4,6 +4,8 @@
 //! executable, so everything else that an image needs stands in `OUT/meta.json`: the entries whose
 //! owner or mode differ from root, 0755 for directories and executables, 0644 for other files.
 
+#[cfg(test)]
+mod fixtures;
 mod merge;
 mod read;
 mod write;

@@ -19,6 +19,10 @@ use crate::files;
 use crate::folder::Folder;
 use crate::paths::Paths;
 
+#[cfg(test)]
+#[path = "../fixtures/adopted_files.rs"]
+mod fixtures;
+
 /// Adopts what is named, and gives all that is adopted.
 pub fn adopt(paths: &Paths, request: &AdoptRequest) -> Result<Adopted> {
     // All are looked at before any is taken.

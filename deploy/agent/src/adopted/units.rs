@@ -16,6 +16,10 @@ use crate::error::{Fault, Result, file};
 use crate::paths::Paths;
 use crate::{files, process, systemd};
 
+#[cfg(test)]
+#[path = "../fixtures/adopted_units.rs"]
+mod fixtures;
+
 /// A line of `units.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {

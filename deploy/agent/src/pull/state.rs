@@ -12,6 +12,10 @@ use crate::files;
 use crate::paths::Paths;
 use crate::private;
 
+#[cfg(test)]
+#[path = "../fixtures/pull.rs"]
+mod fixtures;
+
 /// So often an activation may come to no end by itself (a host that was switched off meanwhile)
 /// before its closure is taken for the cause.
 const INTERRUPTIONS: u32 = 3;

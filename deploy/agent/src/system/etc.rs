@@ -25,6 +25,10 @@ use crate::paths::Paths;
 use crate::private;
 use crate::services::directory;
 
+#[cfg(test)]
+#[path = "../fixtures/etc.rs"]
+mod fixtures;
+
 /// What may be ours, written before anything is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -23,6 +23,10 @@ use crate::paths::Paths;
 use crate::private;
 use crate::process;
 
+#[cfg(test)]
+#[path = "../fixtures/people.rs"]
+mod fixtures;
+
 /// Users that may be ours, and their ids; written before one is made.
 pub type Record = BTreeMap<UserName, u32>;
 
