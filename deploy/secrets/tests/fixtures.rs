@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use cairn_secrets::{Generator, HostPattern, Identities, NewValue, Vault, make_identity, open};
-use common::{given, name, tool};
+use common::{anyone, given, name, tool};
 
 const TYPED: &str = "a value of the tests, and no secret";
 
@@ -94,7 +94,7 @@ fn write_fixtures() {
     let project = file(&version, "project");
     fs::write(project.join("secrets/secrets.toml"), index).unwrap();
     let mut vault = Vault::open(&project).unwrap();
-    vault.set(&name("typed"), given("before"), &[]).unwrap();
-    vault.set(&name("typed"), given(TYPED), &[]).unwrap();
-    vault.set(&name("made"), NewValue::Generated(None), &[]).unwrap();
+    vault.set(&name("typed"), given("before"), &[], &mut anyone).unwrap();
+    vault.set(&name("typed"), given(TYPED), &[], &mut anyone).unwrap();
+    vault.set(&name("made"), NewValue::Generated(None), &[], &mut anyone).unwrap();
 }

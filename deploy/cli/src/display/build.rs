@@ -91,14 +91,6 @@ impl BuildProgress {
         }
     }
 
-    fn warn(&self, text: &str) {
-        let line = format!("warning: {text}");
-        match &self.bar {
-            Some(bar) => bar.keep(line),
-            None => terminal::say(line),
-        }
-    }
-
     /// Only where lines are kept: in a pipe or a log.
     fn detail(&self, text: &str) {
         if self.bar.is_none() && !self.quiet {
