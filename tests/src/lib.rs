@@ -8,6 +8,7 @@ pub mod authority;
 pub mod bucket;
 pub mod clients;
 pub mod database;
+pub mod earlier;
 pub mod hook;
 pub mod http;
 pub mod phase;

@@ -44,6 +44,14 @@ impl Project {
         Self::over(own.path().join("store"), Some(own))
     }
 
+    /// A copy of another project than the repository's, over an empty store of its own.
+    pub fn of_folder(folder: &Path) -> Self {
+        let own = TempDir::new_in(state()).expect("a folder for a store");
+        let dir = TempDir::new().expect("a folder for a project");
+        copy(folder, dir.path());
+        Self { dir, store: own.path().join("store"), state: state(), _own_store: Some(own) }
+    }
+
     fn over(store: PathBuf, own_store: Option<TempDir>) -> Self {
         let dir = TempDir::new().expect("a folder for a project");
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -83,7 +91,12 @@ impl Project {
 
     /// The command, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(programs().join("deploy"));
+        self.command_by(&programs().join("deploy"), arguments)
+    }
+
+    /// As `command`, by another program than the one that was built.
+    pub fn command_by(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.dir.path())
