@@ -71,6 +71,11 @@ fn goes_on(bed: &Bed, plan: &str) {
     assert_eq!(report["hosts"][0]["outcome"], "switched", "{report:#}");
     assert_eq!((&report["hosts"][0]["generation"], &report["hosts"][0]["previous"]), (&json!(4), &json!(3)));
     bed.runs(4, "four");
+    // Else nothing below would cross a boundary.
+    let agents =
+        bed.machine.ssh("cd /nix/var/nix/profiles && readlink -f cairn-3-link/agent cairn-4-link/agent").ok().stdout;
+    let agents: Vec<&str> = agents.lines().collect();
+    assert!(agents.len() == 2 && agents[0] != agents[1], "{agents:?}");
     // The value is the one that was made then, so the secret has not changed.
     assert_eq!(bed.machine.ssh("ls /nix/var/cairn/secrets").ok().stdout.lines().count(), 1);
 }
