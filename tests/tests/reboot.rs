@@ -63,7 +63,7 @@ fn a_web_host_reboots_and_no_request_is_lost() {
     eventually(Duration::from_secs(30), || WEB.iter().all(|name| serves(name)));
 
     // The last switch was the first one, so nothing of it came up by a boot.
-    web[0].machines().reboot(WEB[0]).expect("a machine that goes down in its order and comes up");
+    web[0].machines().reboot(WEB[0], &|_| ()).expect("a machine that goes down in its order and comes up");
     seen.lock().expect("no panic").clear();
     eventually(Duration::from_secs(60), || serves(WEB[0]));
 
