@@ -43,10 +43,10 @@ mod program;
 mod progress;
 mod transport;
 
-pub use apt::{AptSource, apt_sources};
+pub use apt::{AptSource, apt_sources, is_debian_keyring};
 pub use error::{FetchError, without_login};
 pub use fetcher::{Download, Fetcher};
-pub use mirrors::{Mirrors, MirrorsConfig};
+pub use mirrors::{ArchiveSource, Mirrors, MirrorsConfig};
 pub use program::search_path;
 pub use progress::Progress;
 pub use transport::client;
