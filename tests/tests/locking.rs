@@ -95,6 +95,49 @@ fn a_spoiled_archive_is_refused_and_the_lock_stays() {
     assert_eq!(fs::read_to_string(&lock).expect("a lock"), good, "the lock was touched");
 }
 
+/// Against the lock before, a step back, another signer or another file of the same version is an
+/// error that leaves the lock alone, until the flag that it names accepts it.
+#[test]
+fn a_lock_remembers_until_the_operator_accepts_the_difference() {
+    let archive = Archive::new();
+    let project = archive.project();
+    project.edit("images/greeter/image.toml", "\"greeter\"", "\"quiet\"");
+    let first = project.deploy(&["lock", "images.greeter"]).ok();
+    assert!(first.stderr.contains("`debian.keyring` is new"), "{}", first.stderr);
+    let read = || fs::read_to_string(project.path("images/greeter/image.lock")).expect("a lock");
+    let refused_then_accepted = |flag: &str, value: &str, said: &[&str]| {
+        let before = read();
+        let help = format!("{flag} {value}");
+        let mut said = said.to_vec();
+        said.push(&help);
+        project.deploy(&["lock", "images.greeter"]).fails(1, &said);
+        assert_eq!(read(), before, "the lock was touched");
+        project.deploy(&["lock", "images.greeter", flag, value]).ok();
+        let accepted = read();
+        assert!(accepted.contains("[[accepted]]"), "{accepted}");
+        // The record and the lock stay as they are, without the flag.
+        project.deploy(&["lock", "images.greeter"]).ok();
+        assert_eq!(read(), accepted);
+    };
+
+    archive.sign_at(&archive.key, "2 days ago");
+    refused_then_accepted("--accept-older-release", "stable", &["suite stable went back in time"]);
+
+    // The same version, built again with another content.
+    fs::write(archive.dir.path().join("quiet/usr/share/quiet/hello"), "Good night.\n").expect("a file");
+    archive.index(&archive.build("quiet"));
+    archive.sign_at(&archive.key, "1 hour ago");
+    refused_then_accepted("--accept-changed-hash", "quiet", &["quiet 1.0", "quiet_1.0_all.deb"]);
+
+    // Another key of the definition's keyring.
+    let other = Key::new();
+    let keys = project.path("images/greeter/keys.gpg");
+    let both = [&archive.key, &other].map(|key| key.export(&archive.dir.path().join("key.gpg"))).concat();
+    fs::write(&keys, both).expect("a writable project");
+    archive.sign_at(&other, "1 hour ago");
+    refused_then_accepted("--accept-signer", &other.fingerprint(), &["signed by other keys"]);
+}
+
 /// A key of gpg's, in a folder of its own.
 struct Key(TempDir);
 
@@ -105,13 +148,25 @@ impl Key {
         key
     }
 
-    fn gpg(&self, arguments: &[&str]) {
+    fn gpg(&self, arguments: &[&str]) -> String {
         run(Command::new("gpg")
             .arg("--homedir")
             .arg(self.0.path())
             .args(["--batch", "--yes", "--quiet"])
             .args(arguments))
-        .ok();
+        .ok()
+        .stdout
+    }
+
+    fn export(&self, file: &Path) -> Vec<u8> {
+        self.gpg(&["--output", file.to_str().expect("a plain path"), "--export"]);
+        fs::read(file).expect("a key")
+    }
+
+    fn fingerprint(&self) -> String {
+        let list = self.gpg(&["--with-colons", "--list-keys"]);
+        let line = list.lines().find_map(|line| line.strip_prefix("fpr:")).expect("a fingerprint");
+        line.trim_matches(':').to_owned()
     }
 }
 
@@ -136,14 +191,18 @@ impl Archive {
         for (name, script) in [("greeter", Some("#!/bin/sh\nset -e\ntouch /etc/greeted\n")), ("quiet", None)] {
             index += &archive.package(name, script);
         }
-        for architecture in ["amd64", "arm64"] {
-            let folder = archive.mirror().join(format!("dists/stable/main/binary-{architecture}"));
-            fs::create_dir_all(&folder).expect("a folder");
-            fs::write(folder.join("Packages"), &index).expect("an index");
-            tool("xz", [Path::new("--keep"), &folder.join("Packages")]);
-        }
+        archive.index(&index);
         archive.sign_with(&archive.key);
         archive
+    }
+
+    fn index(&self, paragraphs: &str) {
+        for architecture in ["amd64", "arm64"] {
+            let folder = self.mirror().join(format!("dists/stable/main/binary-{architecture}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join("Packages"), paragraphs).expect("an index");
+            tool("xz", [Path::new("--keep"), Path::new("--force"), &folder.join("Packages")]);
+        }
     }
 
     fn mirror(&self) -> PathBuf {
@@ -156,14 +215,19 @@ impl Archive {
         fs::create_dir_all(tree.join("DEBIAN")).expect("a folder");
         fs::create_dir_all(tree.join("usr/share").join(name)).expect("a folder");
         fs::write(tree.join("usr/share").join(name).join("hello"), "Good day.\n").expect("a file");
-        let fields = format!("Package: {name}\nVersion: 1.0\nArchitecture: all\n");
         let rest = "Maintainer: Nobody <nobody@example.org>\nDescription: a package of the tests\n";
-        fs::write(tree.join("DEBIAN/control"), format!("{fields}{rest}")).expect("a file");
+        fs::write(tree.join("DEBIAN/control"), format!("{}{rest}", fields(name))).expect("a file");
         if let Some(script) = postinst {
             let path = tree.join("DEBIAN/postinst");
             fs::write(&path, script).expect("a file");
             tool("chmod", [Path::new("755"), &path]);
         }
+        self.build(name)
+    }
+
+    /// Builds a package of the tree that is there.
+    fn build(&self, name: &str) -> String {
+        let (tree, fields) = (self.dir.path().join(name), fields(name));
         let pool = format!("pool/{name}_1.0_all.deb");
         let file = self.mirror().join(&pool);
         tool("dpkg-deb", [Path::new("--root-owner-group"), Path::new("--build"), &tree, &file]);
@@ -173,8 +237,13 @@ impl Archive {
 
     /// Writes the release over the indexes that are there, signed.
     fn sign_with(&self, key: &Key) {
+        self.sign_at(key, "1 hour ago");
+    }
+
+    /// The same, with another date.
+    fn sign_at(&self, key: &Key, when: &str) {
         let stable = self.mirror().join("dists/stable");
-        let date = tool("date", ["-u", "-R", "--date=1 hour ago"]).replace("+0000", "UTC");
+        let date = tool("date", ["-u", "-R", format!("--date={when}").as_str()]).replace("+0000", "UTC");
         let mut release = format!("Suite: stable\nCodename: stable\nDate: {}\nSHA256:\n", date.trim());
         let indexes =
             ["amd64", "arm64"].map(|arch| ["Packages", "Packages.xz"].map(|f| format!("main/binary-{arch}/{f}")));
@@ -211,4 +280,9 @@ impl Archive {
 
 fn sha256(file: &Path) -> String {
     tool("sha256sum", [file])[..64].to_owned()
+}
+
+/// What a package's control file and its paragraph of the index begin with.
+fn fields(name: &str) -> String {
+    format!("Package: {name}\nVersion: 1.0\nArchitecture: all\n")
 }

@@ -4,28 +4,59 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One address of apt's.
+/// One address of apt's, with the keys that the same stanza names for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AptSource {
     pub uri: String,
     pub suites: Vec<String>,
-    /// Keyring file that the source names, if it names one (a key within the file does not count).
-    pub signed_by: Option<PathBuf>,
+    /// Keyring files of `signed-by`. Empty: apt takes the keys that it trusts for every source.
+    /// Fingerprints and keys within the stanza are left out.
+    pub signed_by: Vec<PathBuf>,
 }
 
 impl AptSource {
-    /// Whether this is a mirror of `archive` (`debian`, `debian-security`). The last part of the
-    /// path says so; a snapshot's path has the name further up; and a `*-security` suite comes
-    /// from the security archive whatever the path.
-    pub fn serves(&self, archive: &str) -> bool {
+    /// Whether this may be a mirror of `archive` (`debian`, `debian-security`), by the last part of
+    /// its path. Other vendors use that name as well (`https://download.docker.com/linux/debian`):
+    /// which archive it is, its signed InRelease file says.
+    ///
+    /// A snapshot's path has a time behind the name. A `*-security` suite at the top of a server is
+    /// the security archive (`http://security.debian.org/`).
+    pub fn may_serve(&self, archive: &str) -> bool {
         let path = self.uri.split_once("://").map_or("", |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
-        let named =
-            path.split('/').rev().find(|part| matches!(*part, "debian" | "debian-security") || *part == archive);
-        match named {
+        let mut parts = path.split('/').rev().filter(|part| !part.is_empty());
+        match parts.next() {
+            Some(time) if is_snapshot_time(time) => parts.next() == Some(archive),
             Some(name) => name == archive,
             None => archive == "debian-security" && self.suites.iter().any(|suite| suite.ends_with("-security")),
         }
     }
+}
+
+/// `20250520T000000Z`
+fn is_snapshot_time(part: &str) -> bool {
+    part.len() == 16
+        && part.bytes().enumerate().all(|(at, byte)| match at {
+            8 => byte == b'T',
+            15 => byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+/// Whether a keyring file has a name of Debian's package `debian-archive-keyring`.
+pub fn is_debian_keyring(file: &Path) -> bool {
+    file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("debian-archive-"))
+}
+
+/// The keyring files of Debian's package `debian-archive-keyring` below the machine's root.
+pub(crate) fn debian_keyrings(root: &Path) -> Vec<PathBuf> {
+    let whole = ["gpg", "pgp"].map(|kind| root.join(format!("usr/share/keyrings/debian-archive-keyring.{kind}")));
+    if let Some(found) = whole.into_iter().find(|file| file.is_file()) {
+        return vec![found];
+    }
+    let entries = fs::read_dir(root.join("etc/apt/trusted.gpg.d")).into_iter().flatten().flatten();
+    let mut parts: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|file| is_debian_keyring(file)).collect();
+    parts.sort();
+    parts
 }
 
 /// All enabled binary sources, in the order in which apt reads the files. Files that cannot be
@@ -56,10 +87,10 @@ pub(crate) fn sources_below(dir: &Path) -> Vec<AptSource> {
 fn parse_line(line: &str) -> Option<AptSource> {
     let line = line.split('#').next()?.trim();
     let mut rest = line.strip_prefix("deb")?.strip_prefix([' ', '\t'])?.trim_start();
-    let mut signed_by = None;
+    let mut signed_by = Vec::new();
     if let Some(bracketed) = rest.strip_prefix('[') {
         let (options, after) = bracketed.split_once(']')?;
-        signed_by = options.split_whitespace().find_map(|o| keyring(o.strip_prefix("signed-by=")?));
+        signed_by = options.split_whitespace().find_map(|o| o.strip_prefix("signed-by=")).map_or(Vec::new(), keyrings);
         rest = after;
     }
     let mut words = rest.split_whitespace();
@@ -95,7 +126,7 @@ fn from_stanza(stanza: &[(String, String)]) -> Vec<AptSource> {
         return Vec::new();
     }
     let suites: Vec<String> = field("suites").unwrap_or("").split_whitespace().map(str::to_owned).collect();
-    let signed_by = field("signed-by").and_then(keyring);
+    let signed_by = field("signed-by").map_or(Vec::new(), keyrings);
     let uris = field("uris").unwrap_or("").split_whitespace().filter(|uri| is_usable(uri));
     uris.map(|uri| AptSource { uri: uri.to_owned(), suites: suites.clone(), signed_by: signed_by.clone() }).collect()
 }
@@ -104,9 +135,9 @@ fn is_usable(uri: &str) -> bool {
     ["http://", "https://", "file://"].iter().any(|scheme| uri.starts_with(scheme))
 }
 
-fn keyring(value: &str) -> Option<PathBuf> {
-    let first = value.split([',', '\n']).next()?.trim();
-    first.starts_with('/').then(|| PathBuf::from(first))
+/// The files among the values of `signed-by`, which stand between commas or white space.
+fn keyrings(value: &str) -> Vec<PathBuf> {
+    value.split([',', ' ', '\t', '\n']).filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }
 
 #[cfg(test)]
@@ -118,7 +149,7 @@ mod tests {
         AptSource {
             uri: uri.to_owned(),
             suites: suites.iter().map(|s| s.to_string()).collect(),
-            signed_by: signed_by.map(PathBuf::from),
+            signed_by: signed_by.map(PathBuf::from).into_iter().collect(),
         }
     }
 
@@ -165,14 +196,57 @@ mod tests {
             ("http://mirror.example/debian-security", "bookworm-security", "debian-security"),
             ("http://mirror.example/pub/debian", "bookworm", "debian"),
             ("http://mirror.example/archive/debian/20250520T000000Z", "bookworm", "debian"),
+            ("http://mirror.example/archive/debian-security/20250520T000000Z/", "x-security", "debian-security"),
             ("http://mirror.example/", "bookworm-security", "debian-security"),
+            // Only a signed InRelease file tells these from Debian.
+            ("https://download.docker.example/linux/debian", "bookworm", "debian"),
+            ("https://mirror.example/node", "nodistro", "none"),
+            ("https://mirror.example/debian/gitlab", "bookworm", "none"),
+            ("https://mirror.example/debian/20250520", "bookworm", "none"),
+            ("https://mirror.example/vendor/bookworm", "bookworm-security", "none"),
+            ("https://mirror.example/", "bookworm", "none"),
         ] {
             let source = source(uri, &[suite], None);
             for other in ["debian", "debian-security"] {
-                assert_eq!(source.serves(other), other == archive, "{uri} {other}");
+                assert_eq!(source.may_serve(other), other == archive, "{uri} {other}");
             }
         }
-        assert!(!source("https://mirror.example/node", &["nodistro"], None).serves("debian"));
+    }
+
+    #[test]
+    fn a_keyring_is_debians_by_the_name_of_its_file() {
+        for (file, expected) in [
+            ("/usr/share/keyrings/debian-archive-keyring.gpg", true),
+            ("/etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc", true),
+            ("/etc/apt/keyrings/docker.asc", false),
+            ("/etc/apt/debian-archive-x/docker.asc", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_debian_keyring(Path::new(file)), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_source_may_name_several_keyrings() {
+        let line = "deb [signed-by=/debian-archive-a.gpg,/docker.asc,ABCD] http://a.example/debian s main";
+        assert_eq!(parse_line(line).unwrap().signed_by, ["/debian-archive-a.gpg", "/docker.asc"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn debians_keyring_is_one_file_or_the_parts_that_apt_trusts() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(debian_keyrings(root.path()).is_empty());
+        let trusted = root.path().join("etc/apt/trusted.gpg.d");
+        fs::create_dir_all(&trusted).unwrap();
+        for name in ["debian-archive-b.asc", "debian-archive-a.gpg", "docker.asc"] {
+            fs::write(trusted.join(name), "").unwrap();
+        }
+        let parts = ["debian-archive-a.gpg", "debian-archive-b.asc"].map(|name| trusted.join(name));
+        assert_eq!(debian_keyrings(root.path()), parts);
+        let whole = root.path().join("usr/share/keyrings/debian-archive-keyring.gpg");
+        fs::create_dir_all(whole.parent().unwrap()).unwrap();
+        fs::write(&whole, "").unwrap();
+        assert_eq!(debian_keyrings(root.path()), [whole]);
     }
 
     #[test]

@@ -40,6 +40,12 @@ pub enum FetchError {
         "{what}: cannot reach {url}: {message}\n  help: check the network and the mirror's address, then run again"
     )]
     Network { what: String, url: String, message: String },
+    #[error(
+        "{what}: {url} redirects to {to}, which is not encrypted; nothing was fetched from there\n  help: use an address that stays with https://, or the http:// address itself if that is what you mean"
+    )]
+    Downgrade { what: String, url: String, to: String },
+    #[error("{what}: {url} is not a regular file")]
+    NotAFile { what: String, url: String },
     #[error("{what}: `{url}` is not an address to download from\n  help: use http://, https:// or file://")]
     BadUrl { what: String, url: String },
     #[error("{what}: `{name}` cannot be the name of a file")]
@@ -67,7 +73,7 @@ impl FetchError {
 }
 
 /// The URL without user name and password, for messages.
-pub(crate) fn shown(url: &str) -> String {
+pub fn without_login(url: &str) -> String {
     if let Some((scheme, rest)) = url.split_once("://") {
         let authority = rest.split('/').next().unwrap_or_default();
         if let Some((_, host)) = authority.rsplit_once('@') {
@@ -89,7 +95,7 @@ mod tests {
             ("file:///srv/x@y", "file:///srv/x@y"),
             ("nonsense", "nonsense"),
         ] {
-            assert_eq!(shown(url), expected);
+            assert_eq!(without_login(url), expected);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cairn_formats::Sha256;
 
-use crate::error::shown;
+use crate::error::without_login as shown;
 use crate::part::{Part, is_complete};
 use crate::transport::Transport;
 use crate::{FetchError, Progress};

@@ -8,6 +8,8 @@
 //! Where mirrors are is policy, and [`Mirrors`] finds it: `deploy.toml`, else the environment,
 //! else what the machine's own apt and pip use. No host name is built in.
 //!
+//! An address with `https://` stays encrypted: a redirect to `http://` is an error.
+//!
 //! HTTPS trusts what the machine trusts: `SSL_CERT_FILE` and `SSL_CERT_DIR` when set, else the
 //! system's bundle. `http_proxy` and its relatives apply. `file://` URLs work like any other.
 //!
@@ -37,13 +39,15 @@ mod fetcher;
 mod mirrors;
 mod part;
 mod pip;
+mod program;
 mod progress;
 mod transport;
 
-pub use apt::{AptSource, apt_sources};
-pub use error::FetchError;
+pub use apt::{AptSource, apt_sources, is_debian_keyring};
+pub use error::{FetchError, without_login};
 pub use fetcher::{Download, Fetcher};
-pub use mirrors::{Mirrors, MirrorsConfig};
+pub use mirrors::{ArchiveSource, Mirrors, MirrorsConfig};
+pub use program::search_path;
 pub use progress::Progress;
 pub use transport::client;
 

@@ -7,7 +7,7 @@
 //! Python packages never waits for pip.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::FetchError;
@@ -22,27 +22,50 @@ pub struct MirrorsConfig {
     pub pypi: Option<String>,
 }
 
+/// A place that may have an archive. What it is, its signed InRelease file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveSource {
+    /// Address without a slash at the end.
+    pub base: String,
+    /// Suites of the apt stanza that names it; empty for an address of the project or environment.
+    pub suites: Vec<String>,
+    /// Keyring files of that stanza. They belong to this address and verify no other.
+    pub signed_by: Vec<PathBuf>,
+}
+
+impl ArchiveSource {
+    /// Whether the stanza names keys that are not Debian's by the name of their file.
+    pub fn has_foreign_keys(&self) -> bool {
+        self.signed_by.iter().any(|file| !apt::is_debian_keyring(file))
+    }
+}
+
 /// Finds mirrors, each kind once.
 pub struct Mirrors {
     config: MirrorsConfig,
     machine: Machine,
-    debian: Mutex<BTreeMap<String, Vec<String>>>,
+    debian: Mutex<BTreeMap<String, Vec<ArchiveSource>>>,
     pypi: OnceLock<Option<String>>,
 }
 
 /// What is asked of the machine; tests have their own.
 struct Machine {
     environment: fn(&str) -> Option<String>,
-    apt: PathBuf,
+    /// Where `etc/apt` and the keyrings lie.
+    root: PathBuf,
     pip: fn() -> Option<String>,
 }
 
 impl Mirrors {
     /// Asks nobody yet.
     pub fn discover(config: &MirrorsConfig) -> Self {
-        let machine =
-            Machine { environment: |name| std::env::var(name).ok(), apt: PathBuf::from("/etc/apt"), pip: pip::index };
-        Self::of(config.clone(), machine)
+        let root = PathBuf::from("/");
+        Self::of(config.clone(), Machine { environment: |name| std::env::var(name).ok(), root, pip: pip::index })
+    }
+
+    /// With apt's configuration and the keyrings below another root, whatever the environment says.
+    pub fn of_root(config: &MirrorsConfig, root: &Path) -> Self {
+        Self::of(config.clone(), Machine { environment: |_| None, root: root.to_owned(), pip: pip::index })
     }
 
     fn of(config: MirrorsConfig, machine: Machine) -> Self {
@@ -51,6 +74,17 @@ impl Mirrors {
 
     /// Base addresses of an archive (`debian`, `debian-security`), without a slash at the end.
     pub fn debian(&self, archive: &str) -> Result<Vec<String>, FetchError> {
+        Ok(distinct(self.archive_sources(archive)?.into_iter().map(|source| source.base)))
+    }
+
+    /// Where Debian's own keys are on this machine: one file, or several parts of it, or none.
+    pub fn debian_keyrings(&self) -> Vec<PathBuf> {
+        apt::debian_keyrings(&self.machine.root)
+    }
+
+    /// The places that may have an archive, in the order to try. Sources of apt that name keys of
+    /// their own come last: most of them are another vendor's archive.
+    pub fn archive_sources(&self, archive: &str) -> Result<Vec<ArchiveSource>, FetchError> {
         let mut known = self.debian.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.entry(archive.to_owned()).or_insert_with(|| self.find_debian(archive));
         if found.is_empty() {
@@ -81,21 +115,40 @@ impl Mirrors {
         })
     }
 
-    fn find_debian(&self, archive: &str) -> Vec<String> {
+    fn find_debian(&self, archive: &str) -> Vec<ArchiveSource> {
         let configured: &[String] = match archive {
             "debian" => &self.config.debian,
             "debian-security" => &self.config.debian_security,
             _ => &[],
         };
+        let named = |bases: Vec<String>| -> Vec<ArchiveSource> {
+            let source = |base| ArchiveSource { base, suites: Vec::new(), signed_by: Vec::new() };
+            bases.into_iter().map(source).collect()
+        };
         if !configured.is_empty() {
-            return distinct(configured.iter().cloned());
+            return named(distinct(configured.iter().cloned()));
         }
         let environment = (self.machine.environment)(&variable(archive)).unwrap_or_default();
         let set = distinct(environment.split_whitespace().map(str::to_owned));
         if !set.is_empty() {
-            return set;
+            return named(set);
         }
-        distinct(apt::sources_below(&self.machine.apt).into_iter().filter(|s| s.serves(archive)).map(|s| s.uri))
+        self.find_debian_of_apt(archive)
+    }
+
+    fn find_debian_of_apt(&self, archive: &str) -> Vec<ArchiveSource> {
+        let mut stanzas = apt::sources_below(&self.machine.root.join("etc/apt"));
+        stanzas.retain(|stanza| stanza.may_serve(archive));
+        let mut sources: Vec<ArchiveSource> = Vec::new();
+        for stanza in stanzas {
+            let base = without_slash(&stanza.uri);
+            match sources.iter_mut().find(|known| known.base == base && known.signed_by == stanza.signed_by) {
+                Some(known) => known.suites.extend(stanza.suites),
+                None => sources.push(ArchiveSource { base, suites: stanza.suites, signed_by: stanza.signed_by }),
+            }
+        }
+        sources.sort_by_key(ArchiveSource::has_foreign_keys);
+        sources
     }
 
     fn find_pypi(&self) -> Option<String> {
@@ -128,15 +181,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn machine(apt: &std::path::Path, environment: fn(&str) -> Option<String>) -> Machine {
-        Machine { environment, apt: apt.to_owned(), pip: || Some("https://pip.example/simple/".to_owned()) }
+    fn machine(root: &Path, environment: fn(&str) -> Option<String>) -> Machine {
+        Machine { environment, root: root.to_owned(), pip: || Some("https://pip.example/simple/".to_owned()) }
     }
 
     #[test]
     fn the_project_goes_before_the_environment_and_that_before_apt() {
         let dir = tempfile::tempdir().unwrap();
         let list = "deb http://apt.example/debian/ s main\ndeb http://apt.example/debian s-updates main\n";
-        std::fs::write(dir.path().join("sources.list"), list).unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/apt")).unwrap();
+        std::fs::write(dir.path().join("etc/apt/sources.list"), list).unwrap();
         let quiet = |_: &str| None;
         let set =
             |name: &str| (name == "DEPLOY_MIRROR_DEBIAN").then(|| " http://a.example/d/ http://b.example/d".into());
@@ -149,6 +203,32 @@ mod tests {
         assert_eq!(find(&config, set), ["http://project.example/debian"]);
         assert_eq!(find(&none, set), ["http://a.example/d", "http://b.example/d"]);
         assert_eq!(find(&none, quiet), ["http://apt.example/debian"]);
+    }
+
+    #[test]
+    fn keys_stay_with_the_address_of_their_stanza() {
+        let dir = tempfile::tempdir().unwrap();
+        let apt = dir.path().join("etc/apt");
+        std::fs::create_dir_all(apt.join("sources.list.d")).unwrap();
+        let list = "deb http://mirror.example/debian s main\ndeb http://mirror.example/debian/ s-updates main\n";
+        std::fs::write(apt.join("sources.list"), list).unwrap();
+        let docker = "deb [signed-by=/etc/apt/keyrings/docker.asc] https://docker.example/linux/debian s stable\n";
+        std::fs::write(apt.join("sources.list.d/a-docker.list"), docker).unwrap();
+        let own = "Types: deb\nURIs: http://b.example/debian\nSuites: s\nSigned-By: /debian-archive-keyring.gpg\n";
+        std::fs::write(apt.join("sources.list.d/b.sources"), own).unwrap();
+        let mirrors = Mirrors::of(MirrorsConfig::default(), machine(dir.path(), |_| None));
+        let source = |base: &str, suites: &[&str], keys: &[&str]| ArchiveSource {
+            base: base.to_owned(),
+            suites: suites.iter().map(|suite| suite.to_string()).collect(),
+            signed_by: keys.iter().map(PathBuf::from).collect(),
+        };
+        let expected = [
+            source("http://mirror.example/debian", &["s", "s-updates"], &[]),
+            source("http://b.example/debian", &["s"], &["/debian-archive-keyring.gpg"]),
+            source("https://docker.example/linux/debian", &["s"], &["/etc/apt/keyrings/docker.asc"]),
+        ];
+        assert_eq!(mirrors.archive_sources("debian").unwrap(), expected);
+        assert!(mirrors.archive_sources("debian-security").is_err());
     }
 
     #[test]
@@ -166,7 +246,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mirrors = Mirrors::of(
             MirrorsConfig::default(),
-            Machine { environment: |_| None, apt: dir.path().to_owned(), pip: || None },
+            Machine { environment: |_| None, root: dir.path().to_owned(), pip: || None },
         );
         let error = mirrors.debian("debian-security").unwrap_err().to_string();
         assert!(error.contains("DEPLOY_MIRROR_DEBIAN_SECURITY") && error.contains("[mirrors]"), "{error}");

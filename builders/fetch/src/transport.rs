@@ -5,9 +5,10 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::error::{FetchError, shown};
+use crate::error::{FetchError, without_login as shown};
 
 /// A mirror that does not answer the connection within this time is not worth more.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -24,14 +25,24 @@ pub(crate) struct Answer {
 }
 
 pub(crate) struct Transport {
-    agent: ureq::Agent,
+    secure: ureq::Agent,
+    plain: ureq::Agent,
 }
 
-/// The client, for whoever asks for something else than files whose hash is known.
-pub fn client() -> ureq::Agent {
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+/// The client for one address, when something else than a file of known hash is wanted. For an
+/// address with `https://` it refuses every redirect that leaves encryption.
+pub fn client(url: &str) -> ureq::Agent {
+    agent(is_https(url), RootCerts::PlatformVerifier)
+}
+
+fn is_https(url: &str) -> bool {
+    url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+}
+
+fn agent(https_only: bool, roots: RootCerts) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
-        .tls_config(tls)
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .https_only(https_only)
         .user_agent(concat!("cairn/", env!("CARGO_PKG_VERSION")))
         .http_status_as_error(false)
         .timeout_connect(Some(CONNECT))
@@ -45,7 +56,11 @@ pub fn client() -> ureq::Agent {
 
 impl Transport {
     pub fn new() -> Self {
-        Self { agent: client() }
+        Self::trusting(RootCerts::PlatformVerifier)
+    }
+
+    pub(crate) fn trusting(roots: RootCerts) -> Self {
+        Self { secure: agent(true, roots.clone()), plain: agent(false, roots) }
     }
 
     /// Asks for `url` from byte `from` on. An answer that is not the content is an error.
@@ -58,7 +73,8 @@ impl Transport {
     }
 
     fn get_http(&self, what: &str, url: &str, from: u64, accept: Option<&str>) -> Result<Answer, FetchError> {
-        let mut request = self.agent.get(url);
+        // Two agents: ureq would read the root certificates again for a request with its own settings.
+        let mut request = if is_https(url) { self.secure.get(url) } else { self.plain.get(url) };
         if from > 0 {
             request = request.header("range", format!("bytes={from}-"));
         }
@@ -98,10 +114,17 @@ fn get_file(what: &str, url: &str, path: &str, from: u64) -> Result<Answer, Fetc
         _ => FetchError::Network { what: what.to_owned(), url: url.to_owned(), message: error.to_string() },
     };
     let path = path.strip_prefix("localhost").unwrap_or(path);
-    let mut file = File::open(PathBuf::from(percent_decoded(path))).map_err(network)?;
+    let path = PathBuf::from(percent_decoded(path));
+    // Opening a FIFO would wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let mut file =
+        File::from(rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| network(io::Error::from(error)))?);
     let metadata = file.metadata().map_err(network)?;
-    if !metadata.is_file() {
+    if metadata.is_dir() {
         return Err(gone());
+    }
+    if !metadata.is_file() {
+        return Err(FetchError::NotAFile { what: what.to_owned(), url: url.to_owned() });
     }
     let start = if from <= metadata.len() { from } else { 0 };
     file.seek(SeekFrom::Start(start)).map_err(network)?;
@@ -136,7 +159,12 @@ fn from_ureq(what: &str, url: &str, error: ureq::Error) -> FetchError {
         ureq::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData && url.starts_with("https:") => {
             FetchError::Tls { what, url, message }
         }
+        ureq::Error::RequireHttpsOnly(to) => FetchError::Downgrade { what, url, to: shown(&to) },
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => FetchError::BadUrl { what, url },
         _ => FetchError::Network { what, url, message },
     }
 }
+
+#[cfg(test)]
+#[path = "transport_tests.rs"]
+mod tests;

@@ -3,8 +3,9 @@
 //! Everything here is pure: bytes in, values out, no files and no network, so that the same code
 //! serves the command, the agent on the host and the program inside the build sandbox. The formats
 //! are those of Nix 2.8 (store layer version 1); the tests hold values taken from `nix-store`.
-//! [`report`] holds what errors about text files share, [`glob`] what patterns over names do,
-//! [`time`] how points in time are written, [`printable`] how foreign text is shown.
+//! [`ar`] reads the outer archive of Debian packages, [`report`] holds what errors about text files
+//! share, [`glob`] what patterns over names do, [`time`] how points in time are written, [`printable`]
+//! how foreign text is shown.
 //!
 //! ```
 //! use cairn_formats::{Sha256, StoreName, fixed_flat};
@@ -16,6 +17,7 @@
 //! # Ok::<(), cairn_formats::FormatError>(())
 //! ```
 
+pub mod ar;
 mod content_address;
 mod error;
 pub mod glob;

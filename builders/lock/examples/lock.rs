@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use cairn_fetch::{Fetcher, Mirrors, MirrorsConfig};
-use cairn_lock::{LockRequest, lock_image};
+use cairn_lock::{Accept, ExcludeNewer, LockRequest, lock_image};
 use cairn_recipe::ImageDefinition;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,12 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         folder: file.parent().unwrap_or(".".as_ref()),
         mirrors: &Mirrors::discover(&MirrorsConfig::default()),
         fetcher: &Fetcher::new(&cache.join("downloads"))?,
-        accept_stale: false,
         previous: None,
+        accept: &Accept::default(),
+        exclude_newer: ExcludeNewer::AsLocked,
         cache_dir: &cache,
         now: SystemTime::now(),
     };
-    let lock = lock_image(&request, &()).inspect_err(|error| eprintln!("error: {error}"))?;
-    print!("{}", lock.to_toml());
+    let locked = lock_image(&request, &()).inspect_err(|error| eprintln!("error: {error}"))?;
+    print!("{}", locked.lock.to_toml());
     Ok(())
 }

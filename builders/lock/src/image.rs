@@ -7,10 +7,12 @@ use std::time::SystemTime;
 
 use cairn_fetch::{FetchError, Fetcher, Mirrors, Progress};
 use cairn_recipe::image::{ImageDefinition, PythonSection};
-use cairn_recipe::lock::{LOCK_VERSION, Lock, LockedWheel};
+use cairn_recipe::lock::{LOCK_VERSION, Lock};
 
 use crate::debian::{DebianError, DebianLock, DebianRequest, lock_debs};
-use crate::pypi::{Glibc, PypiError, PypiRequest, PythonVersion, lock_wheels};
+use crate::exclude_newer::{self, BadTime, ExcludeNewer};
+use crate::memory::{Accept, kept};
+use crate::pypi::{Glibc, PypiError, PypiLock, PypiRequest, PythonVersion, lock_wheels};
 
 /// What to lock, and with what.
 pub struct LockRequest<'a> {
@@ -20,10 +22,12 @@ pub struct LockRequest<'a> {
     pub mirrors: &'a Mirrors,
     /// Packages stay in its folder, so that the build finds them.
     pub fetcher: &'a Fetcher,
-    /// Take an index that is past its date; the lock records it.
-    pub accept_stale: bool,
-    /// The lock before, so that packages stay in their layers.
+    /// The lock before: packages stay in their layers, and what goes back or was exchanged is an
+    /// error.
     pub previous: Option<&'a Lock>,
+    /// Such differences that the operator accepts; the lock records them.
+    pub accept: &'a Accept,
+    pub exclude_newer: ExcludeNewer,
     /// A folder for what is remembered between runs and for scratch.
     pub cache_dir: &'a Path,
     /// The time that signatures and indexes are judged by.
@@ -38,6 +42,8 @@ pub enum LockError {
     Pypi(#[from] PypiError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error("image.lock: exclude_newer: {0}\n  help: give the time again with `--exclude-newer`")]
+    ExcludeNewer(#[from] BadTime),
     #[error(
         "package `{package}` is not in the image, so it is not known which wheels fit\n  help: add `{package}` to `debian.packages`"
     )]
@@ -46,9 +52,18 @@ pub enum LockError {
     Scratch { path: PathBuf, source: io::Error },
 }
 
+/// A new lock.
+#[derive(Debug)]
+pub struct Locked {
+    pub lock: Lock,
+    /// What the operator should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
 /// Resolves everything. The result is sorted and depends on nothing but the definition, the
-/// archives' content and the layers of the lock before.
-pub fn lock_image(request: &LockRequest, progress: &dyn Progress) -> Result<Lock, LockError> {
+/// archives' content and the lock before: its layers, its files of the same version, its policy.
+pub fn lock_image(request: &LockRequest, progress: &dyn Progress) -> Result<Locked, LockError> {
+    let exclude_newer = request.exclude_newer.resolve(request.previous)?;
     let debian = match &request.definition.debian {
         None => DebianLock::default(),
         Some(section) => lock_debs(&DebianRequest {
@@ -58,32 +73,42 @@ pub fn lock_image(request: &LockRequest, progress: &dyn Progress) -> Result<Lock
             mirrors: request.mirrors,
             fetcher: request.fetcher,
             progress,
-            accept_stale: request.accept_stale,
             previous: request.previous,
+            accept: request.accept,
             cache: request.cache_dir.to_owned(),
             now: request.now,
         })?,
     };
-    let wheels = match &request.definition.python {
-        Some(python) if !python.requirements.is_empty() => wheels(request, python, &debian)?,
-        _ => Vec::new(),
+    let python = match &request.definition.python {
+        Some(python) if !python.requirements.is_empty() => wheels(request, python, &debian, exclude_newer)?,
+        _ => PypiLock::default(),
     };
     let mut lock = Lock {
         version: LOCK_VERSION,
         definition: request.definition.lock_hash(),
         platforms: request.definition.platforms.clone(),
+        keyring: debian.keyring,
+        // Without Python packages there is nothing that it left out.
+        exclude_newer: exclude_newer.filter(|_| !python.wheels.is_empty()).map(exclude_newer::shown),
         indexes: debian.indexes,
         debs: debian.debs,
-        wheels,
+        wheels: python.wheels,
+        accepted: [debian.accepted, python.accepted].concat(),
     };
+    lock.accepted.extend(kept(request.previous, &lock));
     lock.platforms.sort();
     lock.platforms.dedup();
     lock.sort();
-    Ok(lock)
+    Ok(Locked { lock, warnings: [debian.warnings, python.warnings].concat() })
 }
 
 /// The oldest interpreter and C library of all platforms decide which wheels fit.
-fn wheels(request: &LockRequest, section: &PythonSection, debian: &DebianLock) -> Result<Vec<LockedWheel>, LockError> {
+fn wheels(
+    request: &LockRequest,
+    section: &PythonSection,
+    debian: &DebianLock,
+    exclude_newer: Option<i64>,
+) -> Result<PypiLock, LockError> {
     let missing = |package: &str| LockError::NoInterpreter { package: package.to_owned() };
     let versions = |package: &str| -> Result<Vec<&str>, LockError> {
         let versions = request.definition.platforms.iter().map(|platform| debian.version(package, *platform));
@@ -102,6 +127,9 @@ fn wheels(request: &LockRequest, section: &PythonSection, debian: &DebianLock) -
         index_url: &request.mirrors.pypi()?,
         scratch: &scratch.0,
         fetcher: request.fetcher,
+        locked: request.previous.map_or(&[], |lock| &lock.wheels),
+        accept: request.accept,
+        exclude_newer,
     })?)
 }
 
@@ -116,7 +144,8 @@ impl Scratch {
             fs::remove_dir_all(&path).map_err(fail)?;
         }
         fs::create_dir_all(&path).map_err(fail)?;
-        Ok(Self(path))
+        // uv runs in another folder.
+        Ok(Self(std::path::absolute(&path).map_err(fail)?))
     }
 }
 

@@ -4,33 +4,43 @@
 //! one image for all of its platforms, verifies everything on the way, and returns the [`Lock`]
 //! that stands in `image.lock`. Building never resolves.
 //!
+//! Locking has a memory: against the lock before, a release that is older, another signer or
+//! another file for the same version is an error, unless [`Accept`] names it.
+//!
 //! ```no_run
 //! use cairn_fetch::{Fetcher, Mirrors, MirrorsConfig};
-//! use cairn_lock::{LockRequest, lock_image};
+//! use cairn_lock::{Accept, ExcludeNewer, LockRequest, lock_image};
 //! use cairn_recipe::Project;
 //!
 //! let image = Project::find(None)?.image("api")?;
 //! let cache = std::path::Path::new("/tmp/cairn-cache");
-//! let lock = lock_image(
+//! let locked = lock_image(
 //!     &LockRequest {
 //!         definition: &image.definition,
 //!         folder: image.folder(),
 //!         mirrors: &Mirrors::discover(&MirrorsConfig::default()),
 //!         fetcher: &Fetcher::new(&cache.join("downloads"))?,
-//!         accept_stale: false,
 //!         previous: None,
+//!         accept: &Accept::default(),
+//!         exclude_newer: ExcludeNewer::AsLocked,
 //!         cache_dir: cache,
 //!         now: std::time::SystemTime::now(),
 //!     },
 //!     &(),
 //! )?;
-//! print!("{}", lock.to_toml());
+//! print!("{}", locked.lock.to_toml());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod changes;
 pub mod debian;
+mod exclude_newer;
 mod image;
+mod memory;
 pub mod pypi;
 
 pub use cairn_recipe::Lock;
-pub use image::{LockError, LockRequest, lock_image};
+pub use changes::changes;
+pub use exclude_newer::{BadTime, ExcludeNewer};
+pub use image::{LockError, LockRequest, Locked, lock_image};
+pub use memory::{Accept, ChangedFile, ChangedFiles, Content};

@@ -25,12 +25,46 @@ pub struct Lock {
     /// [`ImageDefinition::lock_hash`] of the definition that was locked.
     pub definition: Sha256,
     pub platforms: Vec<Platform>,
+    /// Hash of the file that `debian.keyring` of the definition named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<Sha256>,
+    /// Python packages that were uploaded at this time or later were left out (RFC 3339, in UTC).
+    /// Locking again keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_newer: Option<String>,
     #[serde(default, rename = "index", skip_serializing_if = "Vec::is_empty")]
     pub indexes: Vec<LockedIndex>,
     #[serde(default, rename = "deb", skip_serializing_if = "Vec::is_empty")]
     pub debs: Vec<LockedDeb>,
     #[serde(default, rename = "wheel", skip_serializing_if = "Vec::is_empty")]
     pub wheels: Vec<LockedWheel>,
+    /// Differences from the lock before that the operator accepted, as long as they describe what
+    /// is locked now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Accepted>,
+}
+
+/// Something that would have been an error, and that the operator accepted by a flag of `deploy lock`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    pub kind: AcceptedKind,
+    /// A suite, or a package.
+    pub name: String,
+    /// The value in the lock before: a date, fingerprints, or a hash.
+    pub old: String,
+    pub new: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcceptedKind {
+    /// `--accept-older-release`
+    OlderRelease,
+    /// `--accept-signer`
+    Signer,
+    /// `--accept-changed-hash`
+    ChangedHash,
 }
 
 /// A Debian index whose signature was verified while locking.
@@ -107,6 +141,8 @@ impl Lock {
     pub fn sort(&mut self) {
         self.platforms.sort();
         self.indexes.sort();
+        self.accepted.sort();
+        self.accepted.dedup();
         self.debs.sort_by(|a, b| (&a.name, &a.arch, &a.version).cmp(&(&b.name, &b.arch, &b.version)));
         self.wheels.sort_by(|a, b| (&a.name, &a.version, &a.file).cmp(&(&b.name, &b.version, &b.file)));
         for (depends, platforms) in (self.debs.iter_mut().map(|d| (&mut d.depends, &mut d.platforms)))

@@ -27,9 +27,12 @@ fn lock(debs: Vec<LockedDeb>) -> Lock {
         version: LOCK_VERSION,
         definition: definition("\"a\"").lock_hash(),
         platforms: Platform::ALL.to_vec(),
+        keyring: None,
+        exclude_newer: None,
         indexes: vec![],
         debs,
         wheels: vec![],
+        accepted: vec![],
     }
 }
 
@@ -40,6 +43,36 @@ fn what_is_written_is_read() {
     let text = lock.to_toml();
     assert_eq!(Lock::parse(Path::new("image.lock"), &text).unwrap(), lock);
     assert!(text.find("name = \"a\"").unwrap() < text.find("name = \"b\"").unwrap());
+}
+
+#[test]
+fn what_was_accepted_and_the_policy_are_written_and_read() {
+    let mut lock = lock(vec![deb("a", "1", &Platform::ALL)]);
+    lock.keyring = Some(Sha256::of(b"keys"));
+    lock.exclude_newer = Some("2026-11-01T00:00:00Z".into());
+    lock.accepted.push(Accepted {
+        kind: AcceptedKind::OlderRelease,
+        name: "bookworm".into(),
+        old: "Sat, 11 Jul 2026 10:16:37 UTC".into(),
+        new: "Sat, 04 Jul 2026 10:16:37 UTC".into(),
+    });
+    let text = lock.to_toml();
+    assert!(text.contains("kind = \"older-release\""), "{text}");
+    assert_eq!(Lock::parse(Path::new("image.lock"), &text).unwrap(), lock);
+}
+
+/// Locks that were written before the fields existed: those of this repository.
+#[test]
+fn locks_of_earlier_versions_are_read_and_written_again_as_they_were() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images");
+    let mut read = 0;
+    for entry in std::fs::read_dir(images).unwrap() {
+        let file = entry.unwrap().path().join("image.lock");
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        assert_eq!(Lock::parse(&file, &text).unwrap().to_toml(), text, "{}", file.display());
+        read += 1;
+    }
+    assert!(read >= 5, "only {read} locks were found");
 }
 
 #[test]

@@ -36,11 +36,11 @@ pub enum Got {
 
 impl Web {
     pub fn plain(url: &str) -> Self {
-        Self { agent: cairn_fetch::client(), base: Base::Plain(url.trim_end_matches('/').to_owned()) }
+        Self { agent: cairn_fetch::client(url), base: Base::Plain(url.trim_end_matches('/').to_owned()) }
     }
 
     pub fn bucket(bucket: Bucket) -> Self {
-        Self { agent: cairn_fetch::client(), base: Base::Bucket(Box::new(bucket)) }
+        Self { agent: cairn_fetch::client(bucket.server()), base: Base::Bucket(Box::new(bucket)) }
     }
 
     fn url(&self, key: &str) -> String {

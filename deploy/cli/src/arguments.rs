@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_formats::Platform;
+use cairn_lock::ExcludeNewer;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
@@ -79,7 +80,18 @@ pub enum Command {
     #[command(after_help = "Examples:
   deploy lock                        every image
   deploy lock images.api             one image
-  deploy lock --accept-stale         although the mirror's index is past its date")]
+  deploy lock --accept-stale         although the mirror's index is past its date
+  deploy lock --accept-older-release bookworm
+                                     although the mirror's release is older than the locked one
+  deploy lock --accept-signer 4CB50190207B4758A3F73A796ED0E7B82643E131
+                                     although none of the locked keys signed, if this one did
+  deploy lock --accept-changed-hash numpy
+                                     although the locked version of numpy is another file now
+  deploy lock --exclude-newer 2026-11-01
+                                     without Python packages uploaded since; kept until `none`
+
+A lock remembers: against the lock before, an older release, another signer or another file
+of the same version is an error. The lock records what an `--accept` flag let pass.")]
     Lock(LockOptions),
     /// Build images and host closures
     #[command(after_help = "Examples:
@@ -329,6 +341,19 @@ pub struct LockOptions {
     /// Take a package index although it is past its date
     #[arg(long)]
     pub accept_stale: bool,
+    /// Take an older release of this suite than the locked one; may be repeated
+    #[arg(long, value_name = "SUITE")]
+    pub accept_older_release: Vec<String>,
+    /// Take a release signed by this key and none of the locked ones; may be repeated
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub accept_signer: Vec<String>,
+    /// Take another file for the locked version of this package; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub accept_changed_hash: Vec<String>,
+    /// Leave out Python packages uploaded at this time or later: a date, an RFC 3339 time, or `none`
+    /// [default: as locked before]
+    #[arg(long, value_name = "TIME")]
+    pub exclude_newer: Option<ExcludeNewer>,
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,6 @@
 //! ```
 //! The whole way is one stream, from the file through the decompressor into the tree.
 
-mod ar;
 mod control;
 mod data;
 
@@ -13,6 +12,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use cairn_formats::ar;
 pub use control::package;
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
@@ -30,7 +30,8 @@ const XZ_MEMORY: u64 = 256 << 20;
 pub fn unpack(path: &Path, excludes: &Excludes, tree: &mut TreeWriter) -> Result<Vec<u8>> {
     let archive = label(path);
     let file = File::open(path).map_err(Error::io("open", path))?;
-    let mut members = ar::Members::new(BufReader::with_capacity(128 * 1024, file), &archive)?;
+    let members = ar::Members::new(BufReader::with_capacity(128 * 1024, file));
+    let mut members = members.map_err(|error| Error::archive(&archive, error.to_string()))?;
 
     let mut version = Vec::new();
     let mut first = expect(&mut members, &archive, "debian-binary")?;
@@ -55,7 +56,8 @@ fn expect<'m, R: Read>(
     archive: &str,
     name: &'static str,
 ) -> Result<ar::Member<'m, R>> {
-    let found = members.next(|candidate| !candidate.starts_with('_'))?;
+    let found = members.next(|candidate| !candidate.starts_with('_'));
+    let found = found.map_err(|error| Error::archive(archive, error.to_string()))?;
     match found {
         Some(member) if member.name.split_once(".tar").map_or(&*member.name, |(stem, _)| stem) == stem(name) => {
             Ok(member)

@@ -4,26 +4,25 @@
 //! cover the indexes, and those cover the packages.
 
 use std::fs;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::Path;
 use std::time::SystemTime;
 
-use cairn_fetch::{Download, FetchError, Fetcher, Mirrors, Progress, apt_sources};
+use cairn_fetch::{ArchiveSource, Download, Fetcher, Mirrors, Progress, without_login};
 use cairn_formats::Sha256;
-use cairn_recipe::lock::LockedIndex;
+use cairn_recipe::Lock;
+use cairn_recipe::lock::{Accepted, LockedIndex};
 
 use super::clearsign::ClearSigned;
+use super::continuity;
 use super::error::DebianError;
-use super::keyring::Keyring;
+use super::keys::{KeyFiles, check_vendor};
 use super::relation::is_name;
 use super::release::{Age, Release};
+use crate::memory::Accept;
 
-/// Where Debian's package `debian-archive-keyring` puts its keys.
-const DEFAULT_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Bytes of an InRelease file; bookworm's has 151 kB.
 const INRELEASE_LIMIT: u64 = 8 << 20;
-/// Bytes of a keyring file; Debian's has 60 kB.
-const KEYRING_LIMIT: u64 = 16 << 20;
 /// Bytes of an unpacked index; bookworm's has 48 MB, testing's 56 MB.
 const INDEX_LIMIT: u64 = 512 << 20;
 /// The part of the archive that is used. The others are not free, or need what is not.
@@ -34,15 +33,20 @@ pub struct Reader<'a> {
     pub mirrors: &'a Mirrors,
     pub fetcher: &'a Fetcher,
     pub progress: &'a dyn Progress,
-    /// The definition's own keyring.
-    pub keyring: Option<PathBuf>,
-    pub accept_stale: bool,
+    /// The definition's own keys. They decide alone, whatever an archive says that it is.
+    pub own_keys: Option<KeyFiles>,
+    pub previous: Option<&'a Lock>,
+    pub accept: &'a Accept,
     pub now: SystemTime,
 }
 
 /// A suite whose InRelease file was verified.
 pub struct Suite {
     pub locked: LockedIndex,
+    /// Differences from the lock before that were accepted.
+    pub accepted: Vec<Accepted>,
+    /// What happened on the way that the operator should know.
+    pub warnings: Vec<String>,
     release: Release,
 }
 
@@ -52,37 +56,73 @@ pub fn archive_of(suite: &str) -> &'static str {
 }
 
 impl Reader<'_> {
-    /// Fetches and verifies InRelease.
+    /// Fetches and verifies InRelease: the first address decides whose file is Debian's, well signed
+    /// and of this suite. The others are named in a warning or the error.
     pub fn suite(&self, name: &str) -> Result<Suite, DebianError> {
         if !is_name(name) {
             return Err(DebianError::SuiteName { suite: name.to_owned() });
         }
-        let archive = archive_of(name);
-        let (keyring_path, keyring) = self.find_keyring(name)?;
-        let bytes = self.inrelease(archive, name)?;
+        let mut sources = self.mirrors.archive_sources(archive_of(name))?;
+        // Stable: another vendor's sources stay behind.
+        sources.sort_by_key(|source| {
+            let listed = source.suites.is_empty() || source.suites.iter().any(|suite| suite == name);
+            (source.has_foreign_keys(), !listed)
+        });
+        let mut failures: Vec<(String, DebianError)> = Vec::new();
+        for source in &sources {
+            match self.suite_of(name, source) {
+                Ok(mut suite) => {
+                    let refused = failures.iter().filter(|(_, error)| !matches!(error, DebianError::Fetch(_)));
+                    suite
+                        .warnings
+                        .extend(refused.map(|(base, error)| {
+                            format!("suite {name}: {base} was passed over: {}", error.headline())
+                        }));
+                    return Ok(suite);
+                }
+                Err(error) => failures.push((without_login(&source.base), error)),
+            }
+        }
+        Err(DebianError::of_all(name, failures))
+    }
+
+    fn suite_of(&self, name: &str, source: &ArchiveSource) -> Result<Suite, DebianError> {
+        let read;
+        let keys = match &self.own_keys {
+            Some(keys) => keys,
+            None => {
+                read = KeyFiles::of_source(name, source, self.mirrors)?;
+                &read
+            }
+        };
+        let url = format!("{}/dists/{name}/InRelease", source.base);
+        let bytes = self.fetcher.get_bytes(&format!("InRelease of suite {name}"), &url, None, INRELEASE_LIMIT)?;
         let frame = |problem: String| DebianError::Frame { suite: name.to_owned(), problem };
         let text = std::str::from_utf8(&bytes).map_err(|_| frame("it is not text in UTF-8".to_owned()))?;
         let signed = ClearSigned::parse(text).map_err(|fault| frame(fault.to_string()))?;
-        let signed_by = keyring.verify(&signed, self.now).map_err(|faults| DebianError::Signature {
-            suite: name.to_owned(),
-            keyring: keyring_path,
-            faults,
-        })?;
+        let signed_by = keys.verify(name, &signed, self.now)?;
         let release =
             Release::parse(&signed.text).map_err(|fault| DebianError::Release { suite: name.to_owned(), fault })?;
+        if self.own_keys.is_none() {
+            check_origin(name, source, &release)?;
+            check_vendor(name, source, self.mirrors, &signed, self.now)?;
+        }
         let accepted_stale = self.check(name, &release)?;
-        Ok(Suite {
-            locked: LockedIndex {
-                archive: archive.to_owned(),
-                suite: name.to_owned(),
-                date: release.date.clone(),
-                valid_until: release.valid_until.clone(),
-                inrelease: Sha256::of(&bytes),
-                signed_by,
-                accepted_stale,
-            },
-            release,
-        })
+        let locked = LockedIndex {
+            archive: archive_of(name).to_owned(),
+            suite: name.to_owned(),
+            date: release.date.clone(),
+            valid_until: release.valid_until.clone(),
+            inrelease: Sha256::of(&bytes),
+            signed_by,
+            accepted_stale,
+        };
+        let mut before = self.previous.into_iter().flat_map(|lock| &lock.indexes);
+        let accepted = match before.find(|old| (&old.archive, &old.suite) == (&locked.archive, &locked.suite)) {
+            Some(before) => continuity::check(before, &locked, &keys.keyring, self.accept)?,
+            None => Vec::new(),
+        };
+        Ok(Suite { locked, accepted, warnings: Vec::new(), release })
     }
 
     /// True if the release is stale and that was accepted.
@@ -97,45 +137,12 @@ impl Reader<'_> {
         match age {
             Age::Current => Ok(false),
             Age::NotYet => Err(DebianError::NotYet { suite: suite(), date }),
-            Age::Stale if self.accept_stale => Ok(true),
+            Age::Stale if self.accept.stale => Ok(true),
             Age::Stale => {
                 let valid_until = release.valid_until.clone().unwrap_or_default();
                 Err(DebianError::Stale { suite: suite(), date, valid_until })
             }
         }
-    }
-
-    fn inrelease(&self, archive: &str, suite: &str) -> Result<Vec<u8>, DebianError> {
-        let what = format!("InRelease of suite {suite}");
-        let mut failure: Option<FetchError> = None;
-        for url in self.mirrors.debian_urls(archive, &format!("dists/{suite}/InRelease"))? {
-            match self.fetcher.get_bytes(&what, &url, None, INRELEASE_LIMIT) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        let none = || FetchError::NoMirror { what, help: "configure one under [mirrors] in deploy.toml".to_owned() };
-        Err(failure.unwrap_or_else(none).into())
-    }
-
-    /// The definition's keyring, else what the machine's apt trusts for the archive, else Debian's.
-    fn find_keyring(&self, suite: &str) -> Result<(PathBuf, Keyring), DebianError> {
-        let searched = match &self.keyring {
-            Some(path) => vec![path.clone()],
-            None => {
-                let archive = archive_of(suite);
-                let sources = apt_sources().into_iter().filter(|source| source.serves(archive));
-                sources.filter_map(|source| source.signed_by).chain([PathBuf::from(DEFAULT_KEYRING)]).collect()
-            }
-        };
-        let Some(path) = searched.iter().find(|path| path.is_file()) else {
-            return Err(DebianError::NoKeyring { suite: suite.to_owned(), searched });
-        };
-        let bad = |problem: String| DebianError::Keyring { path: path.clone(), problem };
-        let bytes = read_limited(path).map_err(|e| bad(e.to_string()))?;
-        Ok((path.clone(), Keyring::parse(&bytes).map_err(bad)?))
     }
 
     /// The text of the suite's index for one architecture.
@@ -178,8 +185,14 @@ fn unpack(file: &Path, size: Option<u64>) -> Result<String, String> {
     }
 }
 
-fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(KEYRING_LIMIT).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn check_origin(suite: &str, source: &ArchiveSource, release: &Release) -> Result<(), DebianError> {
+    if release.is_of(archive_of(suite)) {
+        return Ok(());
+    }
+    Err(DebianError::Foreign {
+        suite: suite.to_owned(),
+        url: without_login(&source.base),
+        origin: release.origin.clone().unwrap_or_default(),
+        label: release.label.clone().unwrap_or_default(),
+    })
 }

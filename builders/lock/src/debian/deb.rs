@@ -8,10 +8,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use cairn_formats::ar;
+use liblzma::stream::{CONCATENATED, Stream};
+
 /// Bytes of an unpacked `control.tar`; the largest in bookworm have about 3 MB (lists of checksums).
 const CONTROL_LIMIT: u64 = 64 << 20;
 /// Bytes of one script; the largest in bookworm has about 100 KB.
 const SCRIPT_LIMIT: u64 = 2 << 20;
+/// `xz -9` needs 65 MiB to unpack; a package that needs more than this is refused.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// Scripts by name. Only those that run when a package is installed: in an image nothing is ever
 /// removed or configured interactively, so `prerm`, `postrm` and `config` are not looked at.
@@ -23,32 +28,39 @@ const RELEVANT: [&str; 2] = ["preinst", "postinst"];
 pub enum DebFault {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it holds no control.tar")]
-    NoControl,
+    #[error("it {0}")]
+    Archive(#[from] ar::ArError),
+    #[error("`{expected}` is not where deb(5) wants it, at the beginning")]
+    NoMember { expected: &'static str },
     #[error("its control.tar is compressed as `{0}`, which is not known")]
     Compression(String),
     #[error("its script {0} is longer than {SCRIPT_LIMIT} bytes")]
     Long(String),
 }
 
-/// Reads the scripts of the package in a file.
+/// Reads the scripts of the package in a file. The order of members is the one that the builder
+/// demands: a package that the two could read in different ways is refused.
 pub fn scripts(path: &Path) -> Result<Scripts, DebFault> {
-    let mut archive = ar::Archive::new(io::BufReader::new(File::open(path)?));
-    // debian-binary, control.tar, data.tar: anything else is not a package.
-    for _ in 0..3 {
-        let Some(entry) = archive.next_entry() else { break };
-        let entry = entry?;
-        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
-        let Some(compression) = name.strip_prefix("control.tar") else { continue };
-        return match compression.trim_end_matches('/') {
-            "" => from_tar(entry),
-            ".gz" => from_tar(flate2::read::GzDecoder::new(entry)),
-            ".xz" => from_tar(liblzma::read::XzDecoder::new(entry)),
-            ".zst" => from_tar(zstd::stream::read::Decoder::new(entry)?),
-            other => Err(DebFault::Compression(other.chars().take(20).collect())),
-        };
+    let mut members = ar::Members::new(io::BufReader::new(File::open(path)?))?;
+    // deb(5) reserves names with an underscore for later versions of the format.
+    let known = |name: &str| !name.starts_with('_');
+    match members.next(known)? {
+        Some(member) if member.name == "debian-binary" => {}
+        _ => return Err(DebFault::NoMember { expected: "debian-binary" }),
     }
-    Err(DebFault::NoControl)
+    let missing = DebFault::NoMember { expected: "control.tar" };
+    let Some(member) = members.next(known)? else { return Err(missing) };
+    let Some(compression) = member.name.strip_prefix("control.tar").map(str::to_owned) else { return Err(missing) };
+    match compression.as_str() {
+        "" => from_tar(member),
+        ".gz" => from_tar(flate2::read::MultiGzDecoder::new(member)),
+        ".xz" => {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(io::Error::from)?;
+            from_tar(liblzma::read::XzDecoder::new_stream(member, stream))
+        }
+        ".zst" => from_tar(zstd::stream::read::Decoder::new(member)?),
+        other => Err(DebFault::Compression(other.chars().take(20).collect())),
+    }
 }
 
 fn from_tar(reader: impl Read) -> Result<Scripts, DebFault> {
@@ -101,14 +113,19 @@ pub(super) mod tests {
             ".zst" => zstd::encode_all(control.as_slice(), 1).unwrap(),
             _ => control,
         };
-        let mut archive = ar::Builder::new(Vec::new());
-        let mut add = |name: &str, content: &[u8]| {
-            archive.append(&ar::Header::new(name.into(), content.len() as u64), content).unwrap();
-        };
-        add("debian-binary", b"2.0\n");
-        add(&format!("control.tar{compression}"), &control);
-        add("data.tar", b"");
-        archive.into_inner().unwrap()
+        let members = [("debian-binary", b"2.0\n".as_slice()), (&format!("control.tar{compression}"), &control)];
+        archive(&[members.as_slice(), &[("data.tar", b"")]].concat())
+    }
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = b"!<arch>\n".to_vec();
+        for (name, content) in members {
+            let size = content.len();
+            bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644).bytes());
+            bytes.extend(*content);
+            bytes.extend(std::iter::repeat_n(b'\n', size % 2));
+        }
+        bytes
     }
 
     fn read(bytes: &[u8]) -> Result<Scripts, DebFault> {
@@ -136,5 +153,21 @@ pub(super) mod tests {
         let mut damaged = good;
         damaged[150..170].fill(0);
         assert!(read(&damaged).is_err());
+    }
+
+    /// The table of long names of GNU ar: the crate `ar` allocated what its header claims.
+    #[test]
+    fn a_name_table_that_claims_gigabytes_is_refused() {
+        let table = format!("!<arch>\n{:<48}{:<10}`\n", "//", 9_999_999_998_u64);
+        assert!(matches!(read(table.as_bytes()), Err(DebFault::NoMember { .. } | DebFault::Archive(_))));
+    }
+
+    /// Whichever of two control archives the builder takes, its scripts were judged.
+    #[test]
+    fn members_in_another_order_are_refused() {
+        let version = ("debian-binary", b"2.0\n".as_slice());
+        for members in [&[("control.tar", b"".as_slice()), version][..], &[version, ("data.tar", b"")], &[version]] {
+            assert!(matches!(read(&archive(members)), Err(DebFault::NoMember { .. })));
+        }
     }
 }

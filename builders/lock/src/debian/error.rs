@@ -11,6 +11,7 @@ use super::relation::BadRelation;
 use super::release::ReleaseFault;
 use super::resolver::ResolveError;
 use super::scripts::UnknownScript;
+use crate::memory::ChangedFiles;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DebianError {
@@ -22,7 +23,7 @@ pub enum DebianError {
     Requirement { source: BadRelation },
     #[error(
         "no keyring to verify suite {suite} with; looked for {}\n  help: install the package debian-archive-keyring, or name a file with `keyring` under [debian]",
-        searched.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+        list(searched)
     )]
     NoKeyring { suite: String, searched: Vec<PathBuf> },
     #[error("the keyring {} cannot be used: {problem}\n  help: it must hold OpenPGP public keys, binary or armoured", path.display())]
@@ -33,9 +34,35 @@ pub enum DebianError {
     Frame { suite: String, problem: String },
     #[error(
         "the InRelease file of suite {suite} has no good signature{}\n  keyring: {}\n  help: nothing of it was used. If the archive has changed its keys, update the package debian-archive-keyring; else the mirror was tampered with",
-        faults.iter().map(|f| format!("\n  - {f}")).collect::<String>(), keyring.display()
+        faults.iter().map(|f| format!("\n  - {f}")).collect::<String>(), list(keyrings)
     )]
-    Signature { suite: String, keyring: PathBuf, faults: Vec<String> },
+    Signature { suite: String, keyrings: Vec<PathBuf>, faults: Vec<String> },
+    #[error(
+        "{url} is not Debian's archive: the InRelease file of suite {suite} has the Origin `{origin}` and the Label `{label}`; nothing of it was used\n  help: name Debian's mirror under [mirrors] in deploy.toml; for another archive name its keys with `keyring` under [debian]"
+    )]
+    Foreign { suite: String, url: String, origin: String, label: String },
+    #[error(
+        "{url} is not signed by a key of Debian: apt verifies it with {}, and Debian's keyring has no key that signed suite {suite}; nothing of it was used\n  help: name Debian's mirror under [mirrors] in deploy.toml, or install the package debian-archive-keyring; if you trust that key to sign a whole distribution, name its file with `keyring` under [debian]",
+        list(keyrings)
+    )]
+    ForeignKey { suite: String, url: String, keyrings: Vec<PathBuf> },
+    #[error(
+        "suite {suite} went back in time: image.lock has its release of {locked}, the mirror has the one of {found}\n  help: the mirror is behind, or it holds back updates: try again later or use another mirror. If the older release is right, accept it with `--accept-older-release {suite}`; the lock records that"
+    )]
+    OlderRelease { suite: String, locked: String, found: String },
+    #[error(
+        "suite {suite} is signed by other keys than the locked release\n  locked: {}\n  found:  {}\n  help: archives sign with the old key and the new while they change keys: find out why this one does not. If the new key is right, accept it with `--accept-signer {}`; the lock records that",
+        locked.join(", "), found.join(", "), found.first().map_or("FINGERPRINT", String::as_str)
+    )]
+    OtherSigner { suite: String, locked: Vec<String>, found: Vec<String> },
+    #[error(
+        "image.lock: the date `{value}` of suite {suite} is not one\n  help: restore the file from version control, or delete it to lock without a memory"
+    )]
+    LockedDate { suite: String, value: String },
+    #[error(transparent)]
+    Changed(#[from] ChangedFiles),
+    #[error("{first}\n  at: {at}\n  also tried:{}", others.iter().map(|other| format!("\n  - {other}")).collect::<String>())]
+    Several { first: Box<DebianError>, at: String, others: Vec<String> },
     #[error("the InRelease file of suite {suite}: {fault}")]
     Release { suite: String, fault: ReleaseFault },
     #[error(
@@ -67,6 +94,37 @@ pub enum DebianError {
     UnknownScripts(Vec<UnknownScript>),
     #[error("cannot use {}: {source}", path.display())]
     Cache { path: PathBuf, source: io::Error },
+}
+
+impl DebianError {
+    /// The first line, without details and advice.
+    pub(super) fn headline(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// When no address gave the suite: the failure that says most, and the others in a line each.
+    pub(super) fn of_all(suite: &str, mut failures: Vec<(String, Self)>) -> Self {
+        let rank = |error: &Self| match error {
+            Self::Foreign { .. } | Self::ForeignKey { .. } => 1,
+            Self::Fetch(FetchError::Gone { .. }) => 2,
+            _ => 0,
+        };
+        // Of equals the first: the addresses are sorted by how likely they are to be the archive's.
+        let Some(telling) = (0..failures.len()).min_by_key(|at| rank(&failures[*at].1)) else {
+            let help = "configure one under [mirrors] in deploy.toml".to_owned();
+            return FetchError::NoMirror { what: format!("suite {suite}"), help }.into();
+        };
+        let (at, first) = failures.remove(telling);
+        if failures.is_empty() {
+            return first;
+        }
+        let others = failures.iter().map(|(base, error)| format!("{base}: {}", error.headline())).collect();
+        Self::Several { first: Box::new(first), at, others }
+    }
+}
+
+fn list(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn shown(scripts: &[UnknownScript]) -> String {

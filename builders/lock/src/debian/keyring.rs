@@ -1,17 +1,18 @@
 //! OpenPGP: which keys of a keyring have signed a text.
 //!
-//! A signature counts when it is a text signature with a SHA-2 hash, made by a key of the keyring
-//! that was bound to sign by its owner, is neither expired nor revoked now, and matches the text.
+//! A signature counts when it is a text signature with a SHA-2 hash, made by a strong key of the
+//! keyring that was bound to sign by its owner, also with a SHA-2 hash, is neither expired nor revoked
+//! now, and matches the text. [`strength`](super::strength) says what is strong.
 //! One is enough, as for apt: archives sign with the old key and the new while they change keys.
 
 use std::time::{Duration, SystemTime};
 
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
-use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, KeyId, Tag, Timestamp};
 
 use super::clearsign::ClearSigned;
+use super::strength::{check_key, is_strong};
 
 /// More signatures than any archive has; the rest is not looked at.
 const MAX_SIGNATURES: usize = 32;
@@ -19,6 +20,7 @@ const MAX_SIGNATURES: usize = 32;
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
 /// Keys that are trusted to sign an archive.
+#[derive(Debug)]
 pub struct Keyring {
     keys: Vec<SignedPublicKey>,
 }
@@ -36,6 +38,28 @@ impl Keyring {
             return Err("it holds no key".to_owned());
         }
         Ok(Self { keys })
+    }
+
+    /// Takes in the keys of another file.
+    pub fn extend(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+    }
+
+    /// Fingerprints of the primary keys, sorted.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.keys.iter().map(|key| format!("{:X}", key.fingerprint())).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The primary key that a key or subkey belongs to; its owner may change subkeys at will.
+    pub fn primary_of(&self, fingerprint: &str) -> Option<String> {
+        let has = |key: &&SignedPublicKey| {
+            let subkeys = key.public_subkeys.iter().map(|subkey| subkey.fingerprint());
+            subkeys.chain([key.fingerprint()]).any(|known| format!("{known:X}") == fingerprint)
+        };
+        self.keys.iter().find(has).map(|key| format!("{:X}", key.fingerprint()))
     }
 
     /// Fingerprints of the keys whose signature counts, sorted; or what is wrong with each one.
@@ -75,8 +99,8 @@ impl Keyring {
         for key in &self.keys {
             if is_issuer(key.legacy_key_id(), key.fingerprint()) {
                 let checked = check_terms(signature, key.created_at(), now)
-                    .and_then(|()| matches_text(signature.verify(key, text)))
-                    .and_then(|()| primary_may_sign(key, now));
+                    .and_then(|()| primary_may_sign(key, now))
+                    .and_then(|()| matches_text(signature.verify(key, text)));
                 match checked {
                     Ok(()) => return Ok(format!("{:X}", key.fingerprint())),
                     Err(fault) => faults.push(fault),
@@ -85,9 +109,9 @@ impl Keyring {
             for subkey in &key.public_subkeys {
                 if is_issuer(subkey.legacy_key_id(), subkey.fingerprint()) {
                     let checked = check_terms(signature, subkey.created_at(), now)
-                        .and_then(|()| matches_text(signature.verify(&subkey.key, text)))
                         .and_then(|()| primary_is_valid(key, now).map(|_| ()))
-                        .and_then(|()| subkey_may_sign(key, subkey, now));
+                        .and_then(|()| subkey_may_sign(key, subkey, now))
+                        .and_then(|()| matches_text(signature.verify(&subkey.key, text)));
                     match checked {
                         Ok(()) => return Ok(format!("{:X}", subkey.fingerprint())),
                         Err(fault) => faults.push(fault),
@@ -117,8 +141,7 @@ fn check_terms(signature: &Signature, key_created: Timestamp, now: SystemTime) -
     if signature.typ() != Some(SignatureType::Text) {
         return Err("it is not a signature over text".to_owned());
     }
-    let strong = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
-    if !signature.hash_alg().is_some_and(|hash| strong.contains(&hash)) {
+    if !is_strong(signature) {
         return Err("its hash function is not trusted".to_owned());
     }
     let Some(created) = signature.created() else { return Err("it has no date".to_owned()) };
@@ -148,6 +171,7 @@ fn primary_is_valid(key: &SignedPublicKey, now: SystemTime) -> Result<&Signature
     if !key.details.revocation_signatures.is_empty() {
         return Err("the key was revoked".to_owned());
     }
+    check_key(key.primary_key.public_params())?;
     let direct = key.details.direct_signatures.iter().filter(|s| s.verify_key(&key.primary_key).is_ok());
     let users = key.details.users.iter().flat_map(|user| {
         let by_owner = user
@@ -158,8 +182,12 @@ fn primary_is_valid(key: &SignedPublicKey, now: SystemTime) -> Result<&Signature
         let revoked = by_owner.iter().any(|s| s.typ() == Some(SignatureType::CertRevocation));
         if revoked { Vec::new() } else { by_owner }
     });
-    let newest = direct
-        .chain(users)
+    let (strong, weak): (Vec<&Signature>, Vec<&Signature>) = direct.chain(users).partition(|s| is_strong(s));
+    if strong.is_empty() && !weak.is_empty() {
+        return Err("the key vouches for itself only with a hash function that is not trusted".to_owned());
+    }
+    let newest = strong
+        .into_iter()
         .filter(|s| s.created().is_some_and(|created| SystemTime::from(created) <= now + CLOCK_SKEW))
         .max_by_key(|s| s.created());
     let Some(newest) = newest else { return Err("the key does not vouch for itself".to_owned()) };
@@ -180,9 +208,11 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: Syst
     if subkey.signatures.iter().any(|s| s.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Err("the subkey was revoked".to_owned());
     }
+    check_key(subkey.key.public_params())?;
     let newest = subkey
         .signatures
         .iter()
+        .filter(|s| is_strong(s))
         .filter(|s| s.verify_subkey_binding(&key.primary_key, &subkey.key).is_ok())
         .filter(|s| s.created().is_some_and(|created| SystemTime::from(created) <= now + CLOCK_SKEW))
         .max_by_key(|s| s.created());
@@ -191,7 +221,10 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: Syst
         return Err("the subkey is not meant for signing".to_owned());
     }
     // Without the way back anybody could claim another's signing key as their subkey.
-    let back = binding.embedded_signature().map(|s| s.verify_primary_key_binding(&subkey.key, &key.primary_key));
+    let back = binding
+        .embedded_signature()
+        .filter(|s| is_strong(s))
+        .map(|s| s.verify_primary_key_binding(&subkey.key, &key.primary_key));
     if !matches!(back, Some(Ok(()))) {
         return Err("the subkey does not acknowledge its key".to_owned());
     }
@@ -199,6 +232,19 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: Syst
         return Err("the subkey has expired".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Keyring {
+    /// Why keys or subkeys that are meant for signing may not; expiry is not a weakness.
+    pub fn weaknesses(&self, now: SystemTime) -> Vec<Fault> {
+        let of_key = |key: &SignedPublicKey| {
+            let subkeys = key.public_subkeys.iter().map(|subkey| subkey_may_sign(key, subkey, now));
+            subkeys.chain([primary_may_sign(key, now)]).filter_map(Result::err).collect::<Vec<_>>()
+        };
+        let faults = self.keys.iter().flat_map(of_key);
+        faults.filter(|fault| !fault.contains("expired") && !fault.contains("not meant for signing")).collect()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
     SubkeyParamsBuilder,
 };
+use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{SignatureConfig, Subpacket, SubpacketData};
 use pgp::ser::Serialize as _;
 use pgp::types::{Password, SigningKey};

@@ -6,18 +6,20 @@ use std::thread;
 use std::time::SystemTime;
 
 use cairn_fetch::{Fetcher, Mirrors, Progress};
-use cairn_formats::Platform;
+use cairn_formats::{Platform, Sha256};
 use cairn_recipe::image::DebianSection;
-use cairn_recipe::lock::{Lock, LockedDeb, LockedIndex};
+use cairn_recipe::lock::{Accepted, Lock, LockedDeb, LockedIndex};
 use cairn_recipe::nearest;
 
 use super::archive::{Reader, Suite};
 use super::error::DebianError;
 use super::inspect::Inspector;
+use super::keys::KeyFiles;
 use super::layers::{self, SourceFacts};
 use super::packages::{Index, Pool};
 use super::requirement::Requirement;
 use super::resolver::{Chosen, resolve};
+use crate::memory::{Accept, changed_debs, judge};
 
 /// What to lock, and with what.
 pub struct DebianRequest<'a> {
@@ -28,9 +30,10 @@ pub struct DebianRequest<'a> {
     pub mirrors: &'a Mirrors,
     pub fetcher: &'a Fetcher,
     pub progress: &'a dyn Progress,
-    pub accept_stale: bool,
-    /// Keeps packages in the layers where they were.
+    /// Keeps packages in the layers where they were, and is what suites and packages are compared
+    /// with.
     pub previous: Option<&'a Lock>,
+    pub accept: &'a Accept,
     /// Folder for what is remembered between runs.
     pub cache: PathBuf,
     pub now: SystemTime,
@@ -42,6 +45,12 @@ pub struct DebianLock {
     pub indexes: Vec<LockedIndex>,
     /// By platform and name.
     pub debs: Vec<LockedDeb>,
+    /// Hash of the definition's keyring file.
+    pub keyring: Option<Sha256>,
+    /// Differences from the lock before that were accepted.
+    pub accepted: Vec<Accepted>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
 }
 
 impl DebianLock {
@@ -55,12 +64,21 @@ impl DebianLock {
 /// Resolves, fetches and inspects.
 pub fn lock_debs(request: &DebianRequest) -> Result<DebianLock, DebianError> {
     let requirements = requirements(&request.section.packages)?;
+    let own_keys = request
+        .section
+        .keyring
+        .as_ref()
+        .map(|path| KeyFiles::read(&request.section.suites.join(", "), vec![request.folder.join(path)]));
+    let own_keys = own_keys.transpose()?;
+    let keyring = own_keys.as_ref().map(|keys| keys.sha256);
+    let mut warnings: Vec<String> = of_keyring(request.previous, own_keys.as_ref()).into_iter().collect();
     let reader = Reader {
         mirrors: request.mirrors,
         fetcher: request.fetcher,
         progress: request.progress,
-        keyring: request.section.keyring.as_ref().map(|path| request.folder.join(path)),
-        accept_stale: request.accept_stale,
+        own_keys,
+        previous: request.previous,
+        accept: request.accept,
         now: request.now,
     };
     let names: BTreeSet<&String> = request.section.suites.iter().collect();
@@ -90,6 +108,8 @@ pub fn lock_debs(request: &DebianRequest) -> Result<DebianLock, DebianError> {
         let suites = request.section.suites.join(", ");
         return Err(DebianError::UnknownExclude { name: name.to_owned(), suites, near });
     }
+    let changed = request.previous.map(|previous| changed_debs(previous, &debs)).unwrap_or_default();
+    let mut accepted = judge(changed, request.accept)?;
     assign_layers(&mut debs, request.previous);
     debs.sort_by(|a, b| (&a.name, &a.arch, &a.platforms).cmp(&(&b.name, &b.arch, &b.platforms)));
     Inspector {
@@ -100,7 +120,34 @@ pub fn lock_debs(request: &DebianRequest) -> Result<DebianLock, DebianError> {
         cache: request.cache.join("maintainer-scripts"),
     }
     .inspect(&debs)?;
-    Ok(DebianLock { indexes: suites.into_iter().map(|suite| suite.locked).collect(), debs })
+    let mut indexes = Vec::new();
+    for suite in suites {
+        indexes.push(suite.locked);
+        accepted.extend(suite.accepted);
+        warnings.extend(suite.warnings);
+    }
+    Ok(DebianLock { indexes, debs, keyring, accepted, warnings })
+}
+
+/// Says that other keys than before decide what counts as the archive.
+fn of_keyring(previous: Option<&Lock>, now: Option<&KeyFiles>) -> Option<String> {
+    let before = previous.and_then(|lock| lock.keyring);
+    match (before, now) {
+        (Some(before), None) => Some(format!(
+            "`debian.keyring` (sha256 {before}) is no longer in the definition: Debian's own keys decide again"
+        )),
+        (before, Some(now)) if before != Some(now.sha256) => {
+            let file = now.files.iter().map(|file| file.display().to_string()).collect::<String>();
+            let was = before.map_or("is new".to_owned(), |before| format!("has changed, from sha256 {before}"));
+            let keys = now.keyring.fingerprints().join(", ");
+            Some(format!(
+                "`debian.keyring` {was}: {file}, sha256 {}, decides in place of Debian's keys which archive is \
+                 trusted; it holds {keys}",
+                now.sha256
+            ))
+        }
+        _ => None,
+    }
 }
 
 fn requirements(texts: &[String]) -> Result<Vec<Requirement<'_>>, DebianError> {

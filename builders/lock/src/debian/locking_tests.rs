@@ -1,122 +1,14 @@
-//! A whole archive on disk, signed with a key made here, and everything that can be wrong with it.
+//! Locking a whole archive, and everything that can be wrong with it.
 #![allow(clippy::unwrap_used)]
 use std::fs;
 use std::time::Duration;
 
-use cairn_fetch::{FetchError, MirrorsConfig};
+use cairn_fetch::FetchError;
 use cairn_formats::Sha256;
-use pgp::composed::SignedSecretKey;
 
 use super::*;
-use crate::debian::deb::tests::deb;
-use crate::debian::keyring::tests::{key, public, sign};
-
-struct Archive {
-    dir: tempfile::TempDir,
-    key: SignedSecretKey,
-    section: DebianSection,
-    now: SystemTime,
-    accept_stale: bool,
-}
-
-/// Name, version, architecture, further fields, postinst.
-type Entry<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str);
-
-const PACKAGES: &[Entry] = &[
-    ("app", "1.0", "all", "Depends: lib (>= 1), tool | other\n", ""),
-    ("lib", "1.1", "amd64", "Source: libsrc (1.1)\n", "#!/bin/sh\nset -e\nldconfig\n"),
-    ("lib", "1.2", "arm64", "Source: libsrc (1.2)\n", "#!/bin/sh\nset -e\nldconfig\n"),
-    ("tool", "2", "all", "Depends: lib\nMulti-Arch: foreign\n", ""),
-    ("daemon", "3", "all", "", "#!/bin/sh\nadduser --system daemon\n"),
-];
-
-impl Archive {
-    fn new() -> Self {
-        let section = DebianSection {
-            suites: vec!["stable".into()],
-            packages: vec!["app".into()],
-            exclude: BTreeMap::new(),
-            acknowledge: Vec::new(),
-            keyring: Some("keys.gpg".into()),
-        };
-        let now = super::super::date::parse("Sun, 12 Jul 2026 00:00:00 UTC").unwrap();
-        // The key is made by the real clock, which may be past that.
-        let now = now.max(SystemTime::now());
-        let archive = Self { dir: tempfile::tempdir().unwrap(), key: key(true), section, now, accept_stale: false };
-        archive.write("keys.gpg", &public(&[&archive.key]));
-        archive.publish("Codename: stable\n");
-        archive
-    }
-
-    fn write(&self, path: &str, content: &[u8]) {
-        let path = self.dir.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    /// Writes packages, indexes and InRelease; `fields` stand in InRelease beside the date.
-    fn publish(&self, fields: &str) {
-        let mut sums = String::new();
-        for arch in ["amd64", "arm64"] {
-            let mut index = String::new();
-            for (name, version, package_arch, more, postinst) in PACKAGES {
-                if *package_arch != arch && *package_arch != "all" {
-                    continue;
-                }
-                let control = format!("Package: {name}\nVersion: {version}\n");
-                let scripts = [("control", control.as_str()), ("postinst", *postinst)];
-                let content = deb(&scripts[..if postinst.is_empty() { 1 } else { 2 }], ".xz");
-                let pool = format!("pool/main/{name}_{version}_{package_arch}.deb");
-                self.write(&format!("mirror/{pool}"), &content);
-                let (size, hash) = (content.len(), Sha256::of(&content));
-                index += &format!(
-                    "Package: {name}\nVersion: {version}\nArchitecture: {package_arch}\n{more}Filename: {pool}\nSize: {size}\nSHA256: {hash}\n\n"
-                );
-            }
-            let mut packed = liblzma::write::XzEncoder::new(Vec::new(), 0);
-            std::io::Write::write_all(&mut packed, index.as_bytes()).unwrap();
-            let packed = packed.finish().unwrap();
-            for (suffix, content) in [("", index.as_bytes()), (".xz", &packed)] {
-                let path = format!("main/binary-{arch}/Packages{suffix}");
-                sums += &format!(" {} {} {path}\n", Sha256::of(content), content.len());
-                self.write(&format!("mirror/dists/stable/{path}"), content);
-            }
-        }
-        self.release(&format!("{fields}Date: Sat, 11 Jul 2026 10:16:37 UTC\nSHA256:\n{sums}"));
-    }
-
-    fn release(&self, text: &str) {
-        self.write("mirror/dists/stable/InRelease", sign(text, &self.key.primary_key).as_bytes());
-    }
-
-    fn edit(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let path = self.dir.path().join("mirror").join(path);
-        let mut content = fs::read(&path).unwrap();
-        change(&mut content);
-        fs::write(path, content).unwrap();
-    }
-
-    fn lock(&self) -> Result<DebianLock, DebianError> {
-        let mirror = format!("file://{}/mirror/", self.dir.path().display());
-        let config = MirrorsConfig { debian: vec![mirror], ..Default::default() };
-        lock_debs(&DebianRequest {
-            section: &self.section,
-            folder: self.dir.path(),
-            platforms: &Platform::ALL,
-            mirrors: &Mirrors::discover(&config),
-            fetcher: &Fetcher::new(&self.dir.path().join("downloads")).unwrap(),
-            progress: &(),
-            accept_stale: self.accept_stale,
-            previous: None,
-            cache: self.dir.path().join("cache"),
-            now: self.now,
-        })
-    }
-
-    fn error(&self) -> String {
-        self.lock().unwrap_err().to_string()
-    }
-}
+use crate::debian::keyring::tests::{key, public};
+use crate::debian::test_archive::{Archive, PACKAGES};
 
 #[test]
 fn both_platforms_are_locked_with_versions_of_their_own() {
@@ -207,7 +99,7 @@ fn a_stale_index_is_refused_unless_accepted_and_then_recorded() {
     archive.now = archive.now.max(super::super::date::parse("Sun, 19 Jul 2026 00:00:00 UTC").unwrap());
     let error = archive.error();
     assert!(error.contains("Sat, 18 Jul 2026 10:16:37 UTC") && error.contains("--accept-stale"), "{error}");
-    archive.accept_stale = true;
+    archive.accept.stale = true;
     assert!(archive.lock().unwrap().indexes[0].accepted_stale);
 }
 

@@ -13,6 +13,8 @@ const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
+    pub origin: Option<String>,
+    pub label: Option<String>,
     pub suite: Option<String>,
     pub codename: Option<String>,
     /// As written.
@@ -48,6 +50,8 @@ impl Release {
         let stanza = Stanza::first(text);
         let field = |name: &str| stanza.get(name).map(str::to_owned);
         let release = Self {
+            origin: field("Origin"),
+            label: field("Label"),
             suite: field("Suite"),
             codename: field("Codename"),
             date: field("Date").ok_or(ReleaseFault::Missing { field: "Date" })?,
@@ -62,6 +66,15 @@ impl Release {
     /// Whether it is the suite that was asked for, by either of its names.
     pub fn is(&self, suite: &str) -> bool {
         self.suite.as_deref() == Some(suite) || self.codename.as_deref() == Some(suite)
+    }
+
+    /// Whether it says that it belongs to this archive of Debian. Backports say so in their own way.
+    pub fn is_of(&self, archive: &str) -> bool {
+        let (origin, label) = (self.origin.as_deref(), self.label.as_deref());
+        match archive {
+            "debian-security" => origin == Some("Debian") && label == Some("Debian-Security"),
+            _ => origin == label && matches!(origin, Some("Debian" | "Debian Backports")),
+        }
     }
 
     pub fn age(&self, now: SystemTime) -> Result<Age, ReleaseFault> {
@@ -111,6 +124,28 @@ mod tests {
         let release = Release::parse(TEXT).unwrap();
         assert!(release.is("oldstable") && release.is("bookworm") && !release.is("stable") && release.by_hash);
         assert_eq!(release.files["main/binary-amd64/Packages"], (Sha256::of(b""), 0));
+    }
+
+    #[test]
+    fn origin_and_label_say_whose_archive_it_is() {
+        for (origin, label, archive) in [
+            ("Debian", "Debian", "debian"),
+            ("Debian Backports", "Debian Backports", "debian"),
+            ("Debian", "Debian-Security", "debian-security"),
+            ("Docker", "Docker CE", "none"),
+            ("packages.gitlab.com/runner/gitlab-runner", "gitlab-runner", "none"),
+            ("Debian", "gitlab-runner", "none"),
+            ("Docker", "Debian-Security", "none"),
+            ("debian", "debian", "none"),
+        ] {
+            let text = TEXT.replacen("Origin: Debian", &format!("Origin: {origin}\nLabel: {label}"), 1);
+            let release = Release::parse(&text).unwrap();
+            for asked in ["debian", "debian-security"] {
+                assert_eq!(release.is_of(asked), asked == archive, "{origin} {label} {asked}");
+            }
+        }
+        let silent = Release::parse(&TEXT.replacen("Origin: Debian\n", "", 1)).unwrap();
+        assert!(!silent.is_of("debian") && !silent.is_of("debian-security"));
     }
 
     #[test]

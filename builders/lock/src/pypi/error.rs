@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use cairn_fetch::FetchError;
 use cairn_formats::{Platform, Sha256};
 
+use crate::memory::ChangedFiles;
+
 #[derive(Debug, thiserror::Error)]
 pub enum PypiError {
     #[error(
@@ -30,10 +32,19 @@ pub enum PypiError {
     )]
     NotAWheel { package: String, version: String, platform: Platform },
     #[error(
-        "no wheel of {package} {version} fits {platform} with {target}\n  there is: {}\n  help: ask for another version of {package}, or leave out the platform",
-        list(tags)
+        "no wheel of {package} {version}{} fits {platform} with {target}\n  there is: {}\n  help: ask for another version of {package}, or leave out the platform",
+        end.as_ref().map(|end| format!(" that was uploaded before {end}")).unwrap_or_default(), list(tags)
     )]
-    NoWheel { package: String, version: String, platform: Platform, target: String, tags: Vec<String> },
+    NoWheel {
+        package: String,
+        version: String,
+        platform: Platform,
+        target: String,
+        end: Option<String>,
+        tags: Vec<String>,
+    },
+    #[error(transparent)]
+    Changed(#[from] ChangedFiles),
     #[error(
         "the index has no SHA-256 hash for {file}\n  help: use an index that gives one; without it nothing can be locked"
     )]

@@ -1,105 +1,11 @@
 //! The real uv against a small real index, and both forms of its pages.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
-use std::thread;
-
 use cairn_fetch::Fetcher;
-use cairn_formats::{Platform, Sha256};
+use cairn_formats::Platform;
 
+use super::test_index::{Index, hash, lock, serve};
 use super::*;
-
-/// Serves the given paths; ends with the test process.
-fn serve(pages: BTreeMap<String, String>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut request = String::new();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
-                if request.is_empty() {
-                    request = line.split(' ').nth(1).unwrap_or_default().to_owned();
-                }
-                line.clear();
-            }
-            let (status, kind, body) = match pages.get(&request) {
-                Some(body) if body.starts_with('{') => ("200 OK", "application/vnd.pypi.simple.v1+json", body.as_str()),
-                Some(body) => ("200 OK", "text/html", body.as_str()),
-                None => ("404 Not Found", "text/plain", ""),
-            };
-            let length = body.len();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
-        }
-    });
-    base
-}
-
-fn hash(file: &str) -> Sha256 {
-    Sha256::of(file.as_bytes())
-}
-
-struct Index {
-    pages: BTreeMap<String, String>,
-}
-
-impl Index {
-    fn new() -> Self {
-        Self { pages: BTreeMap::new() }
-    }
-
-    /// Adds a package with one version; each wheel is listed with its metadata, and none exists.
-    fn package(mut self, name: &str, version: &str, needs: &[&str], wheels: &[&str]) -> Self {
-        let needs: String = needs.iter().map(|n| format!("Requires-Dist: {n}\n")).collect();
-        let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}");
-        let files: Vec<_> = wheels
-            .iter()
-            .map(|file| {
-                let sha256 = hash(file).hex();
-                format!(
-                    r#"{{"filename": "{file}", "url": "/files/{file}", "size": {}, "hashes": {{"sha256": "{sha256}"}}, "core-metadata": true}}"#,
-                    if file.starts_with("big") { 9_000_000 } else { 100 }
-                )
-            })
-            .collect();
-        for file in wheels {
-            self.pages.insert(format!("/files/{file}.metadata"), metadata.clone());
-        }
-        let page = format!(r#"{{"meta": {{"api-version": "1.0"}}, "name": "{name}", "files": [{}]}}"#, files.join(","));
-        self.pages.insert(format!("/simple/{name}/"), page);
-        self
-    }
-
-    fn serve(self) -> String {
-        format!("{}/simple", serve(self.pages))
-    }
-}
-
-fn lock(index_url: &str, requirements: &[&str]) -> Option<Result<Vec<LockedWheel>, PypiError>> {
-    if matches!(uv::Uv::find(), Err(PypiError::NoUv { .. })) {
-        // `cargo xtask test` installs it and sets DEPLOY_UV.
-        eprintln!("skipped: there is no uv; set DEPLOY_UV");
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let fetcher = Fetcher::new(&folder.path().join("downloads")).unwrap();
-    let requirements: Vec<String> = requirements.iter().map(|r| (*r).to_owned()).collect();
-    Some(lock_wheels(&PypiRequest {
-        python: "3.11.2".parse().unwrap(),
-        glibc: "2.36".parse().unwrap(),
-        platforms: &Platform::ALL,
-        requirements: &requirements,
-        index_url,
-        scratch: folder.path(),
-        fetcher: &fetcher,
-    }))
-}
 
 #[test]
 fn uv_resolves_and_the_best_wheel_of_each_platform_is_locked() {
@@ -134,7 +40,9 @@ fn uv_resolves_and_the_best_wheel_of_each_platform_is_locked() {
         .package("extra-thing", "5", &[], &["extra_thing-5-py3-none-any.whl"])
         .serve();
     let Some(result) = lock(&url, &["top[more]==1.0"]) else { return };
-    let wheels = result.unwrap();
+    let PypiLock { wheels, warnings, .. } = result.unwrap();
+    // Also on this computer alone.
+    assert!(warnings.len() == 1 && warnings[0].contains("is not encrypted") && warnings[0].contains(&url));
     let seen: Vec<_> = wheels.iter().map(|w| (w.file.as_str(), w.layer.as_str(), w.platforms.as_slice())).collect();
     const BOTH: &[Platform] = &Platform::ALL;
     assert_eq!(

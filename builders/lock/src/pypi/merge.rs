@@ -68,8 +68,13 @@ mod tests {
 
     fn add(merge: &mut Merge, platform: Platform, name: &str, file: &str, size: u64, depends: &[&str]) {
         let package = Package { name: name.into(), version: "1".into(), wheels: vec![] };
-        let wheel =
-            Wheel { file: file.into(), url: String::new(), sha256: Sha256::of(file.as_bytes()), size: Some(size) };
+        let wheel = Wheel {
+            file: file.into(),
+            url: String::new(),
+            sha256: Sha256::of(file.as_bytes()),
+            size: None,
+            uploaded: None,
+        };
         let depends: Vec<String> = depends.iter().map(|d| (*d).to_owned()).collect();
         merge.add(platform, &package, &wheel, size, depends.iter());
     }

@@ -1,5 +1,6 @@
 //! Reads `pylock.toml` (PEP 751), as far as uv writes it for one platform.
 
+use cairn_formats::time::parse_rfc3339;
 use cairn_formats::{Platform, Sha256};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -24,6 +25,8 @@ pub struct Wheel {
     pub sha256: Sha256,
     /// Bytes; not every index tells.
     pub size: Option<u64>,
+    /// Seconds since 1970; not every index tells.
+    pub uploaded: Option<i64>,
 }
 
 const FORMAT: &str = "pylock.toml";
@@ -62,9 +65,18 @@ fn read_wheel(raw: RawWheel, package: &str) -> Result<Wheel, PypiError> {
     }
     let sha256 = raw.hashes.sha256.as_deref().and_then(|hex| Sha256::from_hex(hex).ok());
     match sha256 {
-        Some(sha256) => Ok(Wheel { file, url, sha256, size: raw.size }),
+        Some(sha256) => {
+            let uploaded = raw.upload_time.and_then(|time| whole_seconds(&time.to_string()));
+            Ok(Wheel { file, url, sha256, size: raw.size, uploaded })
+        }
         None => Err(PypiError::NoHash { file }),
     }
+}
+
+/// Reads a time, without the fraction of its second.
+fn whole_seconds(time: &str) -> Option<i64> {
+    let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
+    parse_rfc3339(&format!("{whole}{}", fraction.trim_start_matches(|c: char| c.is_ascii_digit())))
 }
 
 /// The last part of an address's path, with `%2B` and the like decoded.
@@ -95,6 +107,8 @@ struct RawWheel {
     url: Option<String>,
     path: Option<String>,
     size: Option<u64>,
+    #[serde(rename = "upload-time")]
+    upload_time: Option<toml::value::Datetime>,
     #[serde(default)]
     hashes: Hashes,
 }
@@ -127,7 +141,20 @@ wheels = [{ url = "https://mirror.example/local-1.0%2Bcpu-py3-none-any.whl#frag"
         assert_eq!(packages[0].wheels[0].file, "local-1.0+cpu-py3-none-any.whl");
         assert_eq!(packages[0].wheels[0].size, None);
         assert_eq!(packages[1].wheels[0].size, Some(37438));
+        assert_eq!((packages[0].wheels[0].uploaded, packages[1].wheels[0].uploaded), (None, Some(1_717_786_333)));
         assert!(packages[1].wheels[0].sha256.hex().starts_with("04e5ca03"));
+    }
+
+    #[test]
+    fn times_lose_the_fraction_of_their_second() {
+        for (text, expected) in [
+            ("2024-06-07T18:52:13Z", Some(1_717_786_333)),
+            ("2024-06-07T18:52:13.987654Z", Some(1_717_786_333)),
+            ("2024-06-07T20:52:13.5+02:00", Some(1_717_786_333)),
+            ("2024-06-07", None),
+        ] {
+            assert_eq!(whole_seconds(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,19 +3,28 @@
 //! What uv finds must depend on the request alone: it gets a cache in the scratch folder, no
 //! configuration files, and of the environment just what a connection needs. The index's address
 //! goes through the environment, as it may hold a password and arguments are for all to see.
+//!
+//! Nothing of the project may run: uv would take an interpreter out of a `.venv` in its folder or any
+//! folder above, so it runs in the root folder and is told to use the system's (`--system`), and
+//! programs are looked for in the absolute entries of `PATH` alone.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use cairn_fetch::search_path;
 use cairn_formats::Platform;
 
 use super::version::Glibc;
 use super::{PypiError, PypiRequest};
+use crate::exclude_newer;
 
-/// What uv takes from us of the environment: certificates, proxies, where to put temporary files.
-const KEPT: [&str; 14] = [
-    "PATH",
+/// The file of requirements in the scratch folder.
+pub const INPUT: &str = "requirements.in";
+
+/// What uv takes from us of the environment, besides `PATH`: certificates, proxies, where to put
+/// temporary files.
+const KEPT: [&str; 13] = [
     "HOME",
     "TMPDIR",
     "NETRC",
@@ -55,12 +64,15 @@ impl Uv {
     pub fn find() -> Result<Self, PypiError> {
         if let Some(program) = std::env::var_os("DEPLOY_UV").filter(|value| !value.is_empty()) {
             let program = PathBuf::from(program);
-            if program.is_file() {
-                return Ok(Self::at(program));
+            // uv runs in another folder than we do.
+            if let Ok(absolute) = std::path::absolute(&program)
+                && absolute.is_file()
+            {
+                return Ok(Self::at(absolute));
             }
             return Err(PypiError::NoUv { tried: format!("DEPLOY_UV, which is {}", program.display()) });
         }
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = search_path();
         let mut candidates = std::env::split_paths(&path).map(|folder| folder.join("uv"));
         match candidates.find(|program| program.is_file()) {
             Some(program) => Ok(Self::at(program)),
@@ -73,6 +85,12 @@ impl Uv {
         let beside = program.with_file_name("python");
         let python = if beside.is_file() { beside.into_os_string() } else { "cpython".into() };
         Self { program, python }
+    }
+
+    /// The same program where no interpreter lies beside it.
+    #[cfg(test)]
+    pub fn on_any_python(self) -> Self {
+        Self { python: "cpython".into(), ..self }
     }
 
     /// Resolves for one platform; gives what uv wrote.
@@ -102,19 +120,23 @@ impl Uv {
     fn arguments(&self, request: &PypiRequest, platform: Platform, format: Format) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["pip", "compile", "requirements.in"]);
+        add(&["pip", "compile"]);
         add(&["--no-config", "--no-header", "--no-progress", "--color", "never"]);
         // Trust what the machine trusts, as our own downloads do.
         add(&["--system-certs"]);
-        add(&["--no-build", "--no-sources", "--no-python-downloads"]);
+        add(&["--no-build", "--no-sources", "--no-python-downloads", "--system"]);
         add(&["--python-version", &request.python.to_string()]);
         add(&["--python-platform", &platform_name(request.glibc, platform)]);
+        if let Some(end) = request.exclude_newer {
+            add(&["--exclude-newer", &exclude_newer::shown(end)]);
+        }
         match format {
             Format::Pylock => add(&["--format", "pylock.toml"]),
             Format::Annotated => add(&["--format", "requirements.txt", "--annotation-style", "line"]),
         }
         arguments.extend(["--python".into(), self.python.clone()]);
         arguments.extend(["--cache-dir".into(), request.scratch.join("uv-cache").into_os_string()]);
+        arguments.push(request.scratch.join(INPUT).into_os_string());
         arguments
     }
 
@@ -124,8 +146,9 @@ impl Uv {
             .args(arguments)
             .env_clear()
             .envs(kept)
+            .env("PATH", search_path())
             .env("UV_DEFAULT_INDEX", request.index_url)
-            .current_dir(request.scratch)
+            .current_dir("/")
             .stdin(Stdio::null())
             .output()
             .map_err(|source| PypiError::Run { program: self.program.clone(), source })
@@ -166,6 +189,7 @@ mod tests {
     use cairn_fetch::Fetcher;
 
     use super::*;
+    use crate::memory::Accept;
 
     #[test]
     fn uv_is_told_everything_by_arguments() {
@@ -179,22 +203,26 @@ mod tests {
             index_url: "https://me:secret@mirror.example/simple",
             scratch: Path::new("/scratch"),
             fetcher: &fetcher,
+            locked: &[],
+            accept: &Accept::default(),
+            exclude_newer: Some(1_793_491_200),
         };
         let uv = Uv { program: "/opt/uv".into(), python: "cpython".into() };
         let words = |platform, format| shown(&uv.program, &uv.arguments(&request, platform, format));
         assert_eq!(
             words(Platform::LinuxAmd64, Format::Pylock),
-            "/opt/uv pip compile requirements.in --no-config --no-header --no-progress --color never --system-certs \
-             --no-build --no-sources --no-python-downloads --python-version 3.11.2 \
-             --python-platform x86_64-manylinux_2_36 --format pylock.toml --python cpython \
-             --cache-dir /scratch/uv-cache"
+            "/opt/uv pip compile --no-config --no-header --no-progress --color never --system-certs \
+             --no-build --no-sources --no-python-downloads --system --python-version 3.11.2 \
+             --python-platform x86_64-manylinux_2_36 --exclude-newer 2026-11-01T00:00:00Z --format pylock.toml \
+             --python cpython --cache-dir /scratch/uv-cache /scratch/requirements.in"
         );
         assert_eq!(
             words(Platform::LinuxArm64, Format::Annotated),
-            "/opt/uv pip compile requirements.in --no-config --no-header --no-progress --color never --system-certs \
-             --no-build --no-sources --no-python-downloads --python-version 3.11.2 \
-             --python-platform aarch64-manylinux_2_36 --format requirements.txt --annotation-style line \
-             --python cpython --cache-dir /scratch/uv-cache"
+            "/opt/uv pip compile --no-config --no-header --no-progress --color never --system-certs \
+             --no-build --no-sources --no-python-downloads --system --python-version 3.11.2 \
+             --python-platform aarch64-manylinux_2_36 --exclude-newer 2026-11-01T00:00:00Z \
+             --format requirements.txt --annotation-style line \
+             --python cpython --cache-dir /scratch/uv-cache /scratch/requirements.in"
         );
     }
 

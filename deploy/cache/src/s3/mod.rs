@@ -93,6 +93,11 @@ impl Bucket {
         Ok(sign::headers(method, &self.url(key), self.address.region(), &credentials, now))
     }
 
+    /// The address of the server, without a name in the bucket.
+    pub fn server(&self) -> &str {
+        self.address.base_url().as_str()
+    }
+
     /// Whether requests go without credentials, as none were found.
     pub fn is_anonymous(&self) -> bool {
         let found = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

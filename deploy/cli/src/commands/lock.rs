@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use cairn_lock::LockRequest;
+use cairn_lock::{Accept, LockRequest, Locked};
 use cairn_recipe::Lock;
 use cairn_recipe::lock::lock_file;
 use cairn_recipe::project::Target;
@@ -24,8 +24,12 @@ struct ImageReport {
     file: String,
     packages: usize,
     wheels: usize,
-    /// `name old → new`, `+ name new`, `- name old`.
+    /// `name old → new`, `+ name new`, `- name old`, and what else differs from the lock before.
     changes: Vec<String>,
+    warnings: Vec<String>,
+    /// Python packages that were uploaded at this time or later are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exclude_newer: Option<String>,
 }
 
 pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
@@ -34,6 +38,12 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
     let fetcher = context.fetcher(&store)?;
     let mirrors = context.mirrors(&project);
     let cache = store.root().join("nix/var/cairn/lock");
+    let accept = Accept {
+        stale: options.accept_stale,
+        older_releases: options.accept_older_release.iter().cloned().collect(),
+        signers: options.accept_signer.iter().cloned().collect(),
+        changed_hashes: options.accept_changed_hash.iter().cloned().collect(),
+    };
     let mut images = Vec::new();
     for target in project.targets(&options.targets)? {
         let Target::Image(name) = target else {
@@ -41,25 +51,30 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
         };
         let image = project.image(&name)?;
         let file = lock_file(&image.file);
-        // A lock that does not read is replaced as a whole: nothing in it is kept.
-        let previous = fs::read_to_string(&file).ok().and_then(|text| Lock::parse(&file, &text).ok());
+        let previous = lock_before(context, &name, &file)?;
         context.display.note(&format!("images.{name}: resolving"));
         let request = LockRequest {
             definition: &image.definition,
             folder: image.folder(),
             mirrors: &mirrors,
             fetcher: &fetcher,
-            accept_stale: options.accept_stale,
             previous: previous.as_ref(),
+            accept: &accept,
+            exclude_newer: options.exclude_newer.unwrap_or_default(),
             cache_dir: &cache,
             now: std::time::SystemTime::now(),
         };
-        let lock = cairn_lock::lock_image(&request, &())?;
+        let Locked { lock, warnings } = cairn_lock::lock_image(&request, &())?;
+        for warning in &warnings {
+            context.display.warn(&format!("images.{name}: {warning}"));
+        }
         write(&file, &lock.to_toml())?;
         images.push(ImageReport {
             packages: lock.debs.len(),
             wheels: lock.wheels.len(),
-            changes: changes(previous.as_ref(), &lock),
+            changes: previous.map(|previous| cairn_lock::changes(&previous, &lock)).unwrap_or_default(),
+            warnings,
+            exclude_newer: lock.exclude_newer,
             file: file.display().to_string(),
             name,
         });
@@ -69,33 +84,30 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
     Ok(0)
 }
 
+/// The lock before. One that cannot be parsed is replaced as a whole: nothing in it is kept, and
+/// nothing is compared with it.
+fn lock_before(context: &Context, name: &str, file: &Path) -> Result<Option<Lock>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    };
+    match Lock::parse(file, &text) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) => {
+            context.display.warn(&format!(
+                "images.{name}: the lock before cannot be parsed, so nothing is compared with it: {error}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
 /// Whole or not at all.
 fn write(file: &Path, text: &str) -> Result<()> {
     let temporary = file.with_extension("lock.new");
     fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
     fs::rename(&temporary, file).with_context(|| format!("cannot replace {}", file.display()))
-}
-
-fn changes(previous: Option<&Lock>, lock: &Lock) -> Vec<String> {
-    use std::collections::BTreeMap;
-    let versions = |lock: &Lock| -> BTreeMap<(String, String), String> {
-        let debs = lock.debs.iter().map(|d| ((d.name.clone(), d.arch.clone()), d.version.clone()));
-        let wheels = lock.wheels.iter().map(|w| ((w.name.clone(), "wheel".to_owned()), w.version.clone()));
-        debs.chain(wheels).collect()
-    };
-    let Some(previous) = previous else { return Vec::new() };
-    let (old, new) = (versions(previous), versions(lock));
-    let mut lines = Vec::new();
-    for (key, version) in &new {
-        match old.get(key) {
-            Some(was) if was == version => {}
-            Some(was) => lines.push(format!("{} ({}) {was} → {version}", key.0, key.1)),
-            None => lines.push(format!("+ {} ({}) {version}", key.0, key.1)),
-        }
-    }
-    let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
-    lines.extend(gone.map(|(key, version)| format!("- {} ({}) {version}", key.0, key.1)));
-    lines
 }
 
 fn text(report: &Report) -> String {
@@ -107,6 +119,9 @@ fn text(report: &Report) -> String {
         ));
         for change in &image.changes {
             text.push_str(&format!("  {change}\n"));
+        }
+        if let Some(time) = &image.exclude_newer {
+            text.push_str(&format!("  without Python packages uploaded since {time} (--exclude-newer)\n"));
         }
     }
     text
