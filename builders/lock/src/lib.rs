@@ -29,6 +29,8 @@
 //! ```
 
 pub mod debian;
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 pub mod pypi;
 

@@ -23,6 +23,8 @@ pub mod enter;
 pub mod error;
 pub mod examine;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generations;
 pub mod generator;
 pub mod health;

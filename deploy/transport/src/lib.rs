@@ -27,6 +27,8 @@ mod copy;
 mod crowd;
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod learn;
 mod luggage;
 mod pipe;

@@ -6,8 +6,8 @@
 //! The whole way is one stream, from the file through the decompressor into the tree.
 
 mod ar;
-mod control;
-mod data;
+pub(crate) mod control;
+pub(crate) mod data;
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -16,6 +16,7 @@
 mod choose;
 mod edges;
 mod error;
+pub(crate) mod fuzzing;
 mod merge;
 mod pylock;
 mod requirement;
