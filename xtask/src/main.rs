@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod nix;
 mod process;
 mod setup;
@@ -23,6 +24,8 @@ Usage: cargo xtask TASK
   build            the three programs, static, for this processor
   nix-build IMAGE  build an image with Nix and compare its digest with ours
   nix-env          print what to eval, for `nix build --impure .#IMAGE` by hand
+  fuzz [TARGET…] [--minutes N] [--jobs N] [--list]
+                   run fuzz targets with libFuzzer, each for one minute or N
   bench [ROW…]     measure, and print a table with a peer beside us
 ";
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         ["build"] => setup::compilers().and_then(|()| build::programs().map(|_| ())),
         ["nix-build", image] => nix::build(image),
         ["nix-env"] => nix::env(),
+        ["fuzz", words @ ..] => fuzz::run(words),
         ["bench", only @ ..] => bench::run(only),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
