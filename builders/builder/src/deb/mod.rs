@@ -8,6 +8,7 @@
 mod ar;
 pub(crate) mod control;
 pub(crate) mod data;
+mod entries;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
