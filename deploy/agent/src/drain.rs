@@ -145,7 +145,7 @@ pub(crate) fn parse(mut bytes: &[u8], found: &mut Vec<Listening>) -> io::Result<
             NLMSG_DONE => return Ok(false),
             NLMSG_ERROR => {
                 let code = u32_at(message, 0).ok_or_else(short)? as i32;
-                return Err(io::Error::from_raw_os_error(-code));
+                return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
             }
             SOCK_DIAG_BY_FAMILY => found.extend(listening(message.get(UNIX_DIAG_MSG..).ok_or_else(short)?)),
             _ => {}

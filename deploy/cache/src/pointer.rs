@@ -155,7 +155,7 @@ impl Pointer {
             _ => match self.expires {
                 Some(expires) if expires <= now => fail(format!(
                     "it has expired {} minutes ago: publish again (or is this host's clock wrong?)",
-                    (now - expires) / 60
+                    now.saturating_sub(expires) / 60
                 )),
                 _ => Ok(()),
             },
