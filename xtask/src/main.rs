@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod demo;
 mod dependencies;
+mod fuzz;
 mod nix;
 mod process;
 mod setup;
@@ -26,6 +27,8 @@ Usage: cargo xtask TASK
   notices          write the licence texts that the programs carry
   nix-build IMAGE  build an image with Nix and compare its digest with ours
   nix-env          print what to eval, for `nix build --impure .#IMAGE` by hand
+  fuzz [TARGET…] [--minutes N] [--jobs N] [--list]
+                   run fuzz targets with libFuzzer, each for one minute or N
   bench [ROW…]     measure, and print a table with a peer beside us
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         ["notices"] => dependencies::notices(),
         ["nix-build", image] => nix::build(image),
         ["nix-env"] => nix::env(),
+        ["fuzz", words @ ..] => fuzz::run(words),
         ["bench", only @ ..] => bench::run(only),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

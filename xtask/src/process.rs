@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -78,6 +78,13 @@ impl Program {
             bail!("`{}` failed with {status}", self.shown);
         }
         Ok(())
+    }
+
+    /// Runs it with both of its outputs in a file; its exit code is for the caller to judge.
+    pub fn run_logged(mut self, log: File) -> Result<ExitStatus> {
+        let other = log.try_clone().context("cannot share the log")?;
+        self.command.stdin(Stdio::null()).stdout(other).stderr(log);
+        self.command.status().with_context(|| format!("cannot start `{}`", self.shown))
     }
 
     /// As [`Self::run`], with all its output on standard error: ours is for somebody's `eval`.

@@ -15,6 +15,9 @@ type Need = (&'static str, &'static str);
 /// To compile: C code against musl.
 const COMPILERS: &[Need] = &[("cc", "gcc"), ("musl-gcc", "musl-tools")];
 
+/// For libFuzzer, which is C++.
+const FUZZING: &[Need] = &[("g++", "g++")];
+
 /// For `deploy lock` and the local machine.
 const RUNTIME: &[Need] = &[
     ("python3", "python3"),
@@ -71,7 +74,15 @@ pub fn all() -> Result<()> {
 
 pub fn compilers() -> Result<()> {
     debian(COMPILERS)?;
-    rust_targets()
+    // Those that rust-toolchain.toml names, if rustup has not installed them by itself.
+    rust_targets(&["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"])
+}
+
+/// For `cargo xtask fuzz` alone.
+pub fn fuzzing() -> Result<()> {
+    compilers()?;
+    debian(FUZZING)?;
+    rust_targets(&[crate::fuzz::TARGET])
 }
 
 pub fn runtime() -> Result<()> {
@@ -139,14 +150,13 @@ fn debian(needs: &[Need]) -> Result<()> {
         .run_aside()
 }
 
-/// Installs the targets that rust-toolchain.toml names, if rustup has not done so by itself.
-fn rust_targets() -> Result<()> {
+/// Installs the standard libraries of these targets.
+fn rust_targets(wanted: &[&str]) -> Result<()> {
     if !is_installed("rustup") {
         return Ok(());
     }
     let installed = program("rustup").args(["target", "list", "--installed"]).output()?;
-    let wanted = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
-    let missing: Vec<&str> = wanted.into_iter().filter(|t| !installed.lines().any(|l| l == *t)).collect();
+    let missing: Vec<&str> = wanted.iter().copied().filter(|t| !installed.lines().any(|l| l == *t)).collect();
     if missing.is_empty() {
         return Ok(());
     }

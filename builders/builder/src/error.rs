@@ -70,6 +70,8 @@ pub enum Problem {
     Escapes,
     #[error("is a {0}; only files, directories and links are unpacked")]
     Kind(&'static str),
+    #[error("has a path of more than {limit} bytes, which Linux cannot open")]
+    PathTooLong { limit: usize },
     #[error("would be written through the symbolic link `{link}`")]
     ThroughLink { link: RelPath },
     #[error("lies below `{parent}`, which is a file")]

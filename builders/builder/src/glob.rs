@@ -58,15 +58,22 @@ impl Pattern {
     }
 }
 
-fn matches_path(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, None) => true,
-        // The last `**` needs something to stand for: the directory itself stays.
-        (Some((part, rest)), Some((_, below))) if part == b"**" => {
-            matches_path(rest, below) || matches_path(pattern, below) || matches_path(rest, path)
+fn matches_path(mut pattern: &[Vec<u8>], mut path: &[&[u8]]) -> bool {
+    // Where to go on when what follows the last `**` does not fit: it takes one part more. Earlier
+    // ones need no second try, since the last can stand for whatever they would have left to it.
+    let mut last: Option<(&[Vec<u8>], &[&[u8]])> = None;
+    loop {
+        match (pattern.split_first(), path.split_first()) {
+            (None, None) => return true,
+            // At the end it needs something to stand for: the directory itself stays.
+            (Some((part, [])), Some(_)) if part == b"**" => return true,
+            (Some((part, rest)), Some(_)) if part == b"**" => (pattern, last) = (rest, Some((rest, path))),
+            (Some((part, rest)), Some((name, below))) if glob::matches(part, name) => (pattern, path) = (rest, below),
+            _ => {
+                let Some((after, [_, below @ ..])) = last else { return false };
+                (pattern, path, last) = (after, below, Some((after, below)));
+            }
         }
-        (Some((part, rest)), Some((name, below))) => glob::matches(part, name) && matches_path(rest, below),
-        _ => false,
     }
 }
 
@@ -99,10 +106,21 @@ mod tests {
             ("a/*/c", "a/b/b/c", false),
             ("a/**/c", "a/b/b/c", true),
             ("a/**/c", "a/c", true),
+            ("**/b/**/b/c", "b/a/b/b/c", true),
+            ("**/b/**/b/c", "b/a/b/c/c", false),
+            ("a/**/**", "a/b", true),
+            ("a/**/**", "a", false),
         ] {
             let excludes = Excludes::parse(&[pattern]).unwrap();
             assert_eq!(excludes.matches(&RelPath::parse(path.as_bytes()).unwrap()), expected, "{pattern} on {path}");
         }
+    }
+
+    #[test]
+    fn many_wildcards_take_no_time() {
+        let pattern = "**/a/".repeat(30) + "b";
+        let path = RelPath::parse("a/".repeat(60).trim_end_matches('/').as_bytes()).unwrap();
+        assert!(!Excludes::parse(&[pattern]).unwrap().matches(&path));
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod bytecode;
 mod deb;
 mod elf;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generated;
 pub mod glob;
 mod inputs;

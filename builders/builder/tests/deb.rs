@@ -257,3 +257,34 @@ fn damage_is_found_and_named() {
         assert!(error.contains(expected) && error.contains(".deb"), "{error}");
     }
 }
+
+/// An archive with one file of this name, which takes an extended header.
+fn tar_with_name(name: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, name, &b""[..]).unwrap();
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn names_beyond_what_linux_can_open_are_refused_before_they_take_memory_or_stack() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mebibyte = tar_with_name(&"n".repeat(1 << 20));
+    let deep = tar_with_name(&"a/".repeat(15_000));
+    let control = control();
+    for (number, (control, data, expected)) in [
+        (&mebibyte, &deep, "`control.tar/control` cannot be unpacked: an extended header is longer than any name"),
+        (&control, &mebibyte, "`data.tar` cannot be unpacked: an extended header is longer than any name"),
+        (&control, &deep, "has a path of more than 4095 bytes"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let members: [Member; 3] = [("debian-binary", b"2.0\n"), ("control.tar", control), ("data.tar", data)];
+        let deb = package(&scratch.path().join(format!("{number}.deb")), &members);
+        let error = run(step(&[]), &[("deb", &[&deb])], &scratch.path().join(format!("{number}.out"))).unwrap_err();
+        assert!(error.contains(expected), "{}", error.chars().take(300).collect::<String>());
+    }
+}

@@ -207,3 +207,20 @@ fn the_same_trees_give_the_same_bytes_in_any_order() {
     run(generated(), &[("trees", &paths(&backwards))], &b).unwrap();
     assert_eq!(listing(&a, true), listing(&b, true));
 }
+
+#[test]
+fn configurations_of_the_loader_that_include_each_other_are_read_once_each() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("package");
+    let folder = tree.join("tree/etc/ld.so.conf.d");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(tree.join("meta.json"), r#"{"exceptions": {}}"#).unwrap();
+    fs::write(tree.join("tree/etc/ld.so.conf"), "include ld.so.conf.d/0-*.conf\n").unwrap();
+    // Each of a level includes all of the next: 8^8 ways lead to the last.
+    for (level, number) in (0..8).flat_map(|level| (0..8).map(move |number| (level, number))) {
+        let text = format!("include {}-*.conf\n/opt/{number}\n", level + 1);
+        fs::write(folder.join(format!("{level}-{number}.conf")), text).unwrap();
+    }
+    let step = json!({"kind": "generated", "platform": "linux/amd64", "users": {}, "links": {}});
+    run(step, &[("trees", &[&tree])], &scratch.path().join("out")).unwrap();
+}

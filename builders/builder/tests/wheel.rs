@@ -276,3 +276,14 @@ fn check_record(out: &Path) {
     assert_eq!(rows, installed);
     assert!(rows.iter().any(|row| row.extension().is_some_and(|e| e == "pyc")));
 }
+
+#[test]
+fn a_name_that_linux_cannot_open_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut files = files();
+    let name = "a/".repeat(10_000) + "b";
+    files.insert(&name, "");
+    let wheel = write(&scratch.path().join("demo-1.0-py3-none-any.whl"), &files, &record(&files));
+    let error = run(step(false), &[("wheel", &[&wheel])], &scratch.path().join("out")).unwrap_err();
+    assert!(error.contains("more than 4095 bytes"), "{}", error.chars().take(300).collect::<String>());
+}

@@ -36,6 +36,8 @@
 mod apt;
 mod error;
 mod fetcher;
+#[doc(hidden)]
+pub mod fuzzing;
 mod mirrors;
 mod part;
 mod pip;

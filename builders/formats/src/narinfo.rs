@@ -8,7 +8,7 @@
 //! Read strictly: the archive lies below the cache itself, by a plain relative path, and references
 //! are whole store paths. Keys that are not known are passed over, as Nix does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::{ContentAddress, FormatError, Sha256, StorePath};
@@ -127,33 +127,30 @@ pub fn fingerprint(path: &StorePath, nar_hash: &Sha256, nar_size: u64, reference
     format!("1;{};sha256:{};{nar_size};{}", path.absolute(), nar_hash.nix32(), references.join(","))
 }
 
-/// Keys and values in the order of the file; `Sig` may stand there more than once.
+/// Values by key; `Sig` may stand there more than once.
 struct Fields<'t> {
-    fields: Vec<(&'t str, &'t str)>,
+    fields: BTreeMap<&'t str, &'t str>,
     signatures: Vec<String>,
 }
 
 impl<'t> Fields<'t> {
     fn read(text: &'t str) -> Result<Self, NarInfoError> {
-        let mut read = Self { fields: Vec::new(), signatures: Vec::new() };
+        let mut read = Self { fields: BTreeMap::new(), signatures: Vec::new() };
         for (n, line) in text.lines().enumerate() {
             let bad = || NarInfoError::Line { line: n + 1, text: line.chars().take(80).collect() };
             let (key, value) = line.split_once(':').ok_or_else(bad)?;
             let value = value.trim();
             if key == "Sig" {
                 read.signatures.push(value.to_owned());
-            } else if read.fields.iter().any(|(known, _)| *known == key) {
+            } else if read.fields.insert(key, value).is_some() {
                 return Err(NarInfoError::Twice { key: key.chars().take(80).collect() });
-            } else {
-                read.fields.push((key, value));
             }
         }
         Ok(read)
     }
 
     fn get(&self, key: &'static str) -> Result<&'t str, NarInfoError> {
-        let found = self.fields.iter().find(|(known, _)| *known == key);
-        found.map(|(_, value)| *value).ok_or(NarInfoError::Missing { key })
+        self.fields.get(key).copied().ok_or(NarInfoError::Missing { key })
     }
 }
 

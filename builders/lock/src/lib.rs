@@ -35,6 +35,8 @@
 mod changes;
 pub mod debian;
 mod exclude_newer;
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod memory;
 pub mod pypi;

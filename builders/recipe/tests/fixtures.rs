@@ -75,6 +75,9 @@ fn full() -> Lock {
         indexes: vec![index],
         debs: vec![deb],
         wheels: vec![wheel],
+        keyring: None,
+        exclude_newer: None,
+        accepted: Vec::new(),
     }
 }
 
@@ -87,6 +90,9 @@ fn minimal() -> Lock {
         indexes: Vec::new(),
         debs: Vec::new(),
         wheels: Vec::new(),
+        keyring: None,
+        exclude_newer: None,
+        accepted: Vec::new(),
     }
 }
 

@@ -83,7 +83,7 @@ fn kernel_device(device: u64) -> u32 {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Listening {
+pub(crate) struct Listening {
     inode: u32,
     device: u32,
     waiting: u32,
@@ -135,7 +135,7 @@ fn dump() -> io::Result<Vec<Listening>> {
 }
 
 /// Reads one datagram; false when it was the last.
-fn parse(mut bytes: &[u8], found: &mut Vec<Listening>) -> io::Result<bool> {
+pub(crate) fn parse(mut bytes: &[u8], found: &mut Vec<Listening>) -> io::Result<bool> {
     let short = || io::Error::new(io::ErrorKind::InvalidData, "a netlink message is cut short");
     while bytes.len() >= HEADER {
         let length = u32_at(bytes, 0).ok_or_else(short)? as usize;
@@ -145,7 +145,7 @@ fn parse(mut bytes: &[u8], found: &mut Vec<Listening>) -> io::Result<bool> {
             NLMSG_DONE => return Ok(false),
             NLMSG_ERROR => {
                 let code = u32_at(message, 0).ok_or_else(short)? as i32;
-                return Err(io::Error::from_raw_os_error(-code));
+                return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
             }
             SOCK_DIAG_BY_FAMILY => found.extend(listening(message.get(UNIX_DIAG_MSG..).ok_or_else(short)?)),
             _ => {}

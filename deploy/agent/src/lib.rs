@@ -28,6 +28,8 @@ pub mod files;
 #[cfg(test)]
 mod fixtures;
 pub mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generations;
 pub mod generator;
 pub mod health;

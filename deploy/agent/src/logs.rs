@@ -193,7 +193,7 @@ impl Drop for Running {
 
 /// An entry as `--output=json` writes it: every value is text, unless it is not UTF-8, when it is a
 /// list of bytes, or is there several times, when it is a list of these.
-fn parse(line: &str) -> Option<LogLine> {
+pub(crate) fn parse(line: &str) -> Option<LogLine> {
     let entry: Map<String, Value> = serde_json::from_str(line).ok()?;
     let field = |name: &str| text(entry.get(name)?);
     // What systemd says of a unit names it in a field of its own.

@@ -141,7 +141,7 @@ pub fn states(units: &[UnitName]) -> Result<BTreeMap<UnitName, UnitState>> {
 }
 
 /// `KEY=VALUE` lines, one paragraph for each unit.
-fn parse_states(text: &str) -> BTreeMap<UnitName, UnitState> {
+pub(crate) fn parse_states(text: &str) -> BTreeMap<UnitName, UnitState> {
     let mut states = BTreeMap::new();
     for paragraph in text.split("\n\n") {
         let mut id = None;
@@ -204,7 +204,7 @@ pub fn ours() -> Result<Vec<UnitName>> {
 }
 
 /// The first column of each line, if it is one of ours and not one of the agent's own.
-fn parse_instances(text: &str) -> Vec<UnitName> {
+pub(crate) fn parse_instances(text: &str) -> Vec<UnitName> {
     text.lines()
         .filter_map(|line| UnitName::parse(line.split_whitespace().next()?).ok())
         .filter(|unit| unit.is_socket() || unit.is_replica() || unit.is_target_of_service())

@@ -29,7 +29,7 @@ fn tables() -> [String; 2] {
     ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default())
 }
 
-fn parse_listeners(table: &str) -> Vec<Listener> {
+pub(crate) fn parse_listeners(table: &str) -> Vec<Listener> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
         let [_, local, _, LISTEN, queues, _, _, _, _, inode, ..] = columns.as_slice() else { return None };
@@ -43,7 +43,7 @@ fn parse_listeners(table: &str) -> Vec<Listener> {
     table.lines().filter_map(row).collect()
 }
 
-fn parse_half_open(table: &str) -> Vec<u16> {
+pub(crate) fn parse_half_open(table: &str) -> Vec<u16> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
         let [_, local, _, SYN_RECEIVED, ..] = columns.as_slice() else { return None };

@@ -41,6 +41,8 @@
 mod arriving;
 mod cache;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod pointer;
 mod publish;

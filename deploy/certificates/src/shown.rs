@@ -1,7 +1,7 @@
 //! What a server shows to a client of one name.
 
 use rustls::client::verify_server_name;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use serde::Serialize;
 use x509_cert::Certificate;
@@ -36,9 +36,18 @@ pub struct Shown {
 impl Shown {
     /// Connects to the server. `now` is in seconds since 1970.
     pub fn by(server: &Server, roots: &Roots, now: u64) -> Result<Self, CertificateError> {
-        let (address, name) = (server.address(), server.name.to_owned());
         let stream = connect(server)?;
-        let chain = stream.conn.peer_certificates().unwrap_or_default();
+        Self::of_chain(stream.conn.peer_certificates().unwrap_or_default(), server, roots, now)
+    }
+
+    /// What a chain of certificates says, the server's own first. `now` is in seconds since 1970.
+    pub fn of_chain(
+        chain: &[CertificateDer<'_>],
+        server: &Server,
+        roots: &Roots,
+        now: u64,
+    ) -> Result<Self, CertificateError> {
+        let (address, name) = (server.address(), server.name.to_owned());
         let Some((first, others)) = chain.split_first() else {
             return Err(CertificateError::Handshake { address, name, message: "it sent none".to_owned() });
         };

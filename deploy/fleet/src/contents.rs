@@ -220,7 +220,7 @@ fn units(service: &Service, texts: &Texts) -> Vec<(String, String)> {
 }
 
 /// The store path that a unit's processes see as their configuration.
-fn config_of(unit: &str) -> Option<StorePath> {
+pub(crate) fn config_of(unit: &str) -> Option<StorePath> {
     let place = format!(":{CONFIG_DIR}");
     let mount = |line: &str| {
         let path = line.strip_prefix("BindReadOnlyPaths=")?.strip_suffix(&place)?.trim_matches('"');
@@ -229,14 +229,14 @@ fn config_of(unit: &str) -> Option<StorePath> {
     unit.lines().find_map(mount)
 }
 
-fn debian(stanza: &str) -> Option<(String, String)> {
+pub(crate) fn debian(stanza: &str) -> Option<(String, String)> {
     let field =
         |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
     Some((field("Package:")?, field("Version:")?))
 }
 
 /// `fastapi-0.109.0.dist-info`; in the name of a wheel no dash is left.
-fn wheel(folder: &str) -> Option<(String, String)> {
+pub(crate) fn wheel(folder: &str) -> Option<(String, String)> {
     let (name, version) = folder.strip_suffix(".dist-info")?.split_once('-')?;
     Some((name.replace('_', "-").to_lowercase(), version.to_owned()))
 }

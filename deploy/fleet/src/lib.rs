@@ -12,6 +12,8 @@ mod contents;
 mod diff;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod kept;
 mod needs;

@@ -35,6 +35,8 @@ mod cgroup;
 mod error;
 mod event;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod machines;
 mod mounts;
 mod name;

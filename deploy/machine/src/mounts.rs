@@ -25,7 +25,7 @@ pub(crate) fn list() -> Result<Vec<Mount>> {
     Ok(parse(&fs::read_to_string(path).map_err(at("read", path))?))
 }
 
-fn parse(text: &str) -> Vec<Mount> {
+pub(crate) fn parse(text: &str) -> Vec<Mount> {
     let line = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
         let mut after = after.split(' ');

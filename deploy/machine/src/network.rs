@@ -201,6 +201,11 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<Vec<T>> {
     })
 }
 
+/// For the fuzz target: [`free`] of our first network beside these routes.
+pub(crate) fn is_free_beside(routes: &str) -> Result<bool> {
+    Ok(free(NetworkRecord::new(4, 213), &parse(routes)?))
+}
+
 /// Whether no route but the default one overlaps the network.
 fn free(record: NetworkRecord, routes: &[Route]) -> bool {
     let ours = u32::from(Ipv4Addr::new(10, record.block, record.number, 0));

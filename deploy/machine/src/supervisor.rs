@@ -79,7 +79,7 @@ fn boot_id() -> Result<String> {
 
 /// What we need of `/proc/PID/stat`, see `proc(5)`.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     state: char,
     parent: u32,
     started: u64,
@@ -91,7 +91,7 @@ impl Stat {
     }
 
     /// The name of the program, in parentheses, may hold blanks and parentheses itself.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
         Some(Self {

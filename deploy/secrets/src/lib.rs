@@ -47,6 +47,9 @@ mod error;
 #[cfg(feature = "vault")]
 mod files;
 #[cfg(feature = "vault")]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(feature = "vault")]
 mod generate;
 #[cfg(feature = "vault")]
 mod host;

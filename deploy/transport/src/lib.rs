@@ -29,6 +29,8 @@ mod copy;
 mod crowd;
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod learn;
 mod limits;
 mod luggage;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::entries::Entries;
 use crate::error::{Error, Problem, Result};
 
 /// The longest stanzas of bookworm have some 30 KiB.
@@ -11,11 +12,12 @@ const MAX_STANZA: u64 = 4 << 20;
 pub fn read(archive: impl Read, name: &str) -> Result<Vec<u8>> {
     let member = |problem: Problem| Error::member(name, "control.tar/control", problem);
     let mut tar = tar::Archive::new(archive);
-    for entry in tar.entries().map_err(|e| member(e.into()))? {
-        let entry = entry.map_err(|e| member(e.into()))?;
-        if !matches!(&*entry.path_bytes(), b"./control" | b"control") {
+    let mut entries = Entries::of(&mut tar).map_err(|e| member(e.into()))?;
+    while let Some(entry) = entries.next().map_err(|e| member(e.into()))? {
+        if !matches!(&*entry.path, b"./control" | b"control") {
             continue;
         }
+        let entry = entry.raw;
         if entry.size() > MAX_STANZA || !entry.header().entry_type().is_file() {
             return Err(member(Problem::Other("is not a control stanza".into())));
         }

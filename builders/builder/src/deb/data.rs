@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use cairn_formats::RelPath;
 use tar::EntryType;
 
+use super::entries::{Entries, Entry};
 use crate::error::{Error, Problem, Result};
 use crate::glob::Excludes;
 use crate::layout;
@@ -18,11 +19,10 @@ use crate::tree::{Attributes, TreeWriter};
 pub fn unpack(archive: impl Read, name: &str, excludes: &Excludes, tree: &mut TreeWriter) -> Result<()> {
     let mut tar = tar::Archive::new(archive);
     let mut unpacker = Unpacker { excludes, tree, excluded: BTreeSet::new() };
-    let entries = tar.entries().map_err(|e| Error::member(name, "data.tar", e))?;
-    for entry in entries {
-        let mut entry = entry.map_err(|e| Error::member(name, "data.tar", e))?;
-        let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        unpacker.take(&mut entry).map_err(|problem| Error::member(name, member, problem))?;
+    let mut entries = Entries::of(&mut tar).map_err(|e| Error::member(name, "data.tar", e))?;
+    while let Some(entry) = entries.next().map_err(|e| Error::member(name, "data.tar", e))? {
+        let member = String::from_utf8_lossy(&entry.path).into_owned();
+        unpacker.take(entry).map_err(|problem| Error::member(name, member, problem))?;
     }
     // To the very end, so that a damaged tail is found by the checksum that it breaks.
     io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(|e| Error::member(name, "data.tar", e))?;
@@ -37,12 +37,10 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), Problem> {
-        let kind = entry.header().entry_type();
-        if kind == EntryType::XGlobalHeader {
-            return Ok(());
-        }
-        let original = member_path(&entry.path_bytes(), kind == EntryType::Directory)?;
+    fn take<R: Read>(&mut self, entry: Entry<'_, R>) -> Result<(), Problem> {
+        let Entry { path, target, mut raw } = entry;
+        let kind = raw.header().entry_type();
+        let original = member_path(&path, kind == EntryType::Directory)?;
         let path = layout::merged(&original);
         if path.is_root() {
             return if kind == EntryType::Directory { Ok(()) } else { Err(Problem::Escapes) };
@@ -51,12 +49,13 @@ impl Unpacker<'_> {
             self.excluded.insert(path);
             return known_kind(kind);
         }
-        let attributes = attributes(entry.header())?;
+        let attributes = attributes(raw.header())?;
+        let target = || target.ok_or_else(|| Problem::Target(String::new()));
         match kind {
             EntryType::Directory => self.tree.directory(&path, attributes),
-            EntryType::Regular => self.tree.file(&path, attributes, entry.size(), entry),
-            EntryType::Symlink => self.symlink(&original, &path, &link_name(entry)?, attributes),
-            EntryType::Link => self.hard_link(&path, &link_name(entry)?),
+            EntryType::Regular => self.tree.file(&path, attributes, raw.size(), &mut raw),
+            EntryType::Symlink => self.symlink(&original, &path, &target()?, attributes),
+            EntryType::Link => self.hard_link(&path, &target()?),
             other => known_kind(other),
         }
     }
@@ -96,10 +95,6 @@ fn member_path(raw: &[u8], directory: bool) -> Result<RelPath, Problem> {
         b"." => Ok(RelPath::root()),
         path => RelPath::parse(path).map_err(|_| Problem::Escapes),
     }
-}
-
-fn link_name<R: Read>(entry: &tar::Entry<'_, R>) -> Result<Vec<u8>, Problem> {
-    entry.link_name_bytes().map(std::borrow::Cow::into_owned).ok_or_else(|| Problem::Target(String::new()))
 }
 
 fn attributes(header: &tar::Header) -> Result<Attributes, Problem> {

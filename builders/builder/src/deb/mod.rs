@@ -5,8 +5,9 @@
 //! ```
 //! The whole way is one stream, from the file through the decompressor into the tree.
 
-mod control;
-mod data;
+pub(crate) mod control;
+pub(crate) mod data;
+mod entries;
 
 use std::fs::File;
 use std::io::{BufReader, Read};

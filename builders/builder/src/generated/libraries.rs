@@ -22,7 +22,7 @@ use crate::tree::{Found, Kind, Union};
 /// Where the cache belongs.
 pub const CACHE: &str = "etc/ld.so.cache";
 const CONFIGURATION: &str = "/etc/ld.so.conf";
-/// Includes may not go deeper than this; ldconfig itself would go on until its stack ends.
+/// Includes may not go deeper than this.
 const MAX_INCLUDES: usize = 10;
 
 /// What ldconfig would leave behind.
@@ -35,8 +35,9 @@ pub struct Libraries {
 
 impl Libraries {
     pub fn find(union: &Union, platform: Platform) -> Result<Self> {
-        let mut names = Vec::new();
-        read_configuration(union, CONFIGURATION, MAX_INCLUDES, &mut names)?;
+        let mut configuration = Configuration { union, seen: BTreeSet::new(), directories: Vec::new() };
+        configuration.read(CONFIGURATION, MAX_INCLUDES)?;
+        let mut names = configuration.directories;
         names.extend(built_in(platform));
         let mut libraries = Self::default();
         let mut seen = BTreeSet::new();
@@ -125,29 +126,43 @@ const fn machine(platform: Platform) -> u16 {
     }
 }
 
-/// Appends the directories that a configuration names, in its order (ldconfig(8)).
-fn read_configuration(union: &Union, name: &str, depth: usize, into: &mut Vec<String>) -> Result<()> {
-    let Some((path, found @ Found { kind: Kind::File { .. }, .. })) =
-        layout::absolute(name).and_then(|path| union.resolve(&path))
-    else {
-        return Ok(());
-    };
-    if depth == 0 {
-        return Err(Error::parameter("ld.so.conf", name, format!("includes nest deeper than {MAX_INCLUDES}")));
-    }
-    let physical = union.physical(&path, found);
-    let text = fs::read(&physical).map_err(Error::io("read", &physical))?;
-    for line in String::from_utf8_lossy(&text).lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(pattern) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
-            for included in included(union, name, pattern.trim()) {
-                read_configuration(union, &included, depth - 1, into)?;
-            }
-        } else if line.starts_with('/') {
-            into.push(line.to_owned());
+/// The loader's configuration while it is read (ldconfig(8)).
+struct Configuration<'a> {
+    union: &'a Union,
+    /// Files that were read. A second time they add nothing, since of a directory's names the first
+    /// counts; and files that include each other, each several times, would take for ever.
+    seen: BTreeSet<RelPath>,
+    /// In the order in which they are named.
+    directories: Vec<String>,
+}
+
+impl Configuration<'_> {
+    fn read(&mut self, name: &str, depth: usize) -> Result<()> {
+        let Some((path, found @ Found { kind: Kind::File { .. }, .. })) =
+            layout::absolute(name).and_then(|path| self.union.resolve(&path))
+        else {
+            return Ok(());
+        };
+        if !self.seen.insert(path.clone()) {
+            return Ok(());
         }
+        if depth == 0 {
+            return Err(Error::parameter("ld.so.conf", name, format!("includes nest deeper than {MAX_INCLUDES}")));
+        }
+        let physical = self.union.physical(&path, found);
+        let text = fs::read(&physical).map_err(Error::io("read", &physical))?;
+        for line in String::from_utf8_lossy(&text).lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if let Some(pattern) = line.strip_prefix("include").filter(|rest| rest.starts_with([' ', '\t'])) {
+                for included in included(self.union, name, pattern.trim()) {
+                    self.read(&included, depth - 1)?;
+                }
+            } else if line.starts_with('/') {
+                self.directories.push(line.to_owned());
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The files that a pattern means, sorted; relative to the including file.

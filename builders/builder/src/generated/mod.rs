@@ -9,6 +9,6 @@
 
 pub mod accounts;
 pub mod certificates;
-mod ld_cache;
+pub(crate) mod ld_cache;
 pub mod libraries;
 pub mod mount_points;

@@ -19,6 +19,8 @@ use crate::error::{Error, Problem, Result};
 
 /// Large enough that the number of system calls stops mattering, small enough for the cache.
 const BUFFER: usize = 128 * 1024;
+/// No longer path can be opened (PATH_MAX of limits.h counts its NUL).
+const MAX_PATH: usize = 4095;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Node {
@@ -167,6 +169,10 @@ impl TreeWriter {
     }
 
     fn make_directory(&mut self, path: &RelPath) -> Result<(), Problem> {
+        // A recursion for each part: names of megabytes would exhaust the stack.
+        if path.as_bytes().len() > MAX_PATH {
+            return Err(Problem::PathTooLong { limit: MAX_PATH });
+        }
         match (path.parent(), self.nodes.get(path)) {
             (None, _) | (_, Some(Node::Directory)) => Ok(()),
             (_, Some(Node::Link)) => Err(Problem::ThroughLink { link: path.clone() }),

@@ -12,6 +12,8 @@ use crate::error::{Error, Problem, Result, label};
 const MAX_UNPACKED: u64 = 16 << 30;
 /// Bounds each file of metadata that is read whole. RECORD of the largest wheels has 4 MiB.
 const MAX_METADATA: u64 = 64 << 20;
+/// Bytes of a name; zip itself allows 65,535, which Linux cannot open.
+const MAX_NAME: usize = 4095;
 /// The bits of a mode that tell its kind, and their value for a symbolic link (inode(7)).
 const S_IFMT: u32 = 0o170_000;
 const S_IFLNK: u32 = 0o120_000;
@@ -113,6 +115,9 @@ impl Archive {
 
 fn check_name(name: &str) -> Result<(), Problem> {
     let path = name.strip_suffix('/').unwrap_or(name);
+    if path.len() > MAX_NAME {
+        return Err(Problem::PathTooLong { limit: MAX_NAME });
+    }
     // Other systems read a backslash as a separator, so the same wheel would differ there.
     if path.is_empty() || path.contains('\\') {
         return Err(Problem::Escapes);

@@ -3,6 +3,8 @@
 //! Read as `importlib.metadata` reads it: lines are stripped, `#` begins a comment line, and only
 //! the sections `console_scripts` and `gui_scripts` make commands.
 
+use std::collections::BTreeMap;
+
 /// `name = module:object.attribute [extra]`
 #[derive(Debug, PartialEq, Eq)]
 pub struct EntryPoint {
@@ -13,7 +15,7 @@ pub struct EntryPoint {
 
 pub fn parse(bytes: &[u8]) -> Result<Vec<EntryPoint>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    let mut points: Vec<EntryPoint> = Vec::new();
+    let mut points: BTreeMap<String, EntryPoint> = BTreeMap::new();
     let mut makes_commands = false;
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -22,14 +24,12 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<EntryPoint>, String> {
         } else if makes_commands && !line.is_empty() && !line.starts_with(['#', ';']) {
             let point = EntryPoint::parse(line)
                 .ok_or_else(|| format!("has on line {} no command of the form `name = module:object`", number + 1))?;
-            if points.iter().any(|other| other.name == point.name) {
-                return Err(format!("declares the command `{}` twice", point.name));
+            if let Some(twice) = points.insert(point.name.clone(), point) {
+                return Err(format!("declares the command `{}` twice", twice.name));
             }
-            points.push(point);
         }
     }
-    points.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(points)
+    Ok(points.into_values().collect())
 }
 
 impl EntryPoint {

@@ -6,8 +6,8 @@
 //! (they tell what a person typed), and byte code as [`crate::bytecode`] makes it.
 
 mod archive;
-mod entry_points;
-mod record;
+pub(crate) mod entry_points;
+pub(crate) mod record;
 mod scheme;
 
 use std::collections::BTreeMap;

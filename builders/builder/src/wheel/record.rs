@@ -186,7 +186,7 @@ fn relative(site: &RelPath, path: &RelPath) -> String {
     up.chain(down).collect::<Vec<_>>().join("/")
 }
 
-fn quote(field: &str) -> String {
+pub(crate) fn quote(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
@@ -195,7 +195,7 @@ fn quote(field: &str) -> String {
 }
 
 /// Rows of comma-separated fields, quoted as Python's `csv` module does.
-fn parse_csv(text: &str) -> Result<Vec<Vec<String>>, String> {
+pub(crate) fn parse_csv(text: &str) -> Result<Vec<Vec<String>>, String> {
     let mut rows = Vec::new();
     let mut row = Vec::new();
     let mut field = String::new();

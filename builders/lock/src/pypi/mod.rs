@@ -18,6 +18,7 @@ mod choose;
 mod confirm;
 mod edges;
 mod error;
+pub(crate) mod fuzzing;
 mod merge;
 mod pylock;
 mod requirement;

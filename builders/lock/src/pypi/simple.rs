@@ -19,7 +19,7 @@ const PAGE_LIMIT: u64 = 128 << 20;
 
 /// A file that the index offers.
 #[derive(Debug, PartialEq, Eq)]
-struct Offer {
+pub(super) struct Offer {
     file: String,
     url: String,
     /// Not every index tells, or tells it in SHA-256.
@@ -82,7 +82,7 @@ fn find(offers: &[Offer], package: &str, file: &str, sha256: &Sha256, page: &str
 }
 
 /// Reads a page in either form; relative addresses are resolved against `page`.
-fn parse(page: &str, text: &str) -> Result<Vec<Offer>, PypiError> {
+pub(super) fn parse(page: &str, text: &str) -> Result<Vec<Offer>, PypiError> {
     let fail = |message: String| PypiError::Page { url: shown(page), message };
     let base = Url::parse(page).map_err(|error| fail(error.to_string()))?;
     // Told by the text itself: proxies are careless with content types.

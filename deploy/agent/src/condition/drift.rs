@@ -18,7 +18,7 @@ const PROPERTIES: &str = "--property=Id,LoadState,FragmentPath,DropInPaths,NeedD
 
 /// What systemd knows of a unit and its files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Loaded {
+pub(crate) struct Loaded {
     unit: String,
     load: String,
     /// The file it was read from.
@@ -118,7 +118,7 @@ fn show(units: &BTreeSet<&UnitName>) -> Result<Vec<Loaded>> {
 }
 
 /// `KEY=VALUE` lines, one paragraph for each unit.
-fn parse(text: &str) -> Vec<Loaded> {
+pub(crate) fn parse(text: &str) -> Vec<Loaded> {
     let paragraph = |text: &str| {
         let mut loaded = Loaded::default();
         for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {

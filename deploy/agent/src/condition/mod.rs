@@ -1,8 +1,8 @@
 //! How a host is, apart from the health of its services: what somebody changed by hand, whether it
 //! wants a reboot, how full it is.
 
-mod drift;
-mod kernel;
+pub(crate) mod drift;
+pub(crate) mod kernel;
 
 use std::fs;
 

@@ -55,6 +55,11 @@ pub fn get(endpoint: &Endpoint, path: &str) -> io::Result<Answer> {
     }
 }
 
+/// For the fuzz target: the answer that a stream holds.
+pub(crate) fn read_answer(stream: impl Read + Write) -> io::Result<Answer> {
+    ask(stream, "/", |_| Ok(()), Instant::now() + QUESTION)
+}
+
 /// The standard library's connect would block for as long as the backlog is full.
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let stream = folder::connect_to(path).map_err(|error| match error.kind() {

@@ -46,7 +46,7 @@ fn names_of(database: Database, ids: &[u32]) -> Result<BTreeMap<u32, String>> {
 }
 
 /// `NAME:x:ID:…`
-fn entry(line: &str) -> Option<(u32, String)> {
+pub(crate) fn entry(line: &str) -> Option<(u32, String)> {
     let mut fields = line.split(':');
     let name = fields.next()?.to_owned();
     Some((fields.nth(1)?.parse().ok()?, name))

@@ -60,7 +60,7 @@ fn of_file(file: &Path, profile: Option<&str>) -> Result<Option<Credentials>> {
 }
 
 /// `[PROFILE]`, and below it `KEY = VALUE`.
-fn of_text(text: &str, profile: &str) -> Option<Credentials> {
+pub(crate) fn of_text(text: &str, profile: &str) -> Option<Credentials> {
     let (mut within, mut key, mut secret, mut token) = (false, None, None, None);
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {

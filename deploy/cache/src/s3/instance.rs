@@ -56,10 +56,14 @@ pub fn role(endpoint: &str) -> Result<Option<Credentials>> {
     let Some(name) = name.lines().next().map(str::trim).filter(|name| !name.is_empty()) else { return Ok(None) };
     let Some(answer) = get(&format!("{ROLE}{name}"))? else { return Ok(None) };
     // No part of what does not read is shown: it holds a secret.
-    let answer: Answer = serde_json::from_str(&answer).map_err(|_| CacheError::Credentials {
+    parse(&answer).map(Some).ok_or_else(|| CacheError::Credentials {
         reason: format!("the instance's metadata gives no keys for the role `{name}`"),
-    })?;
-    Ok(Some(Credentials::new_with_token(answer.access_key_id, answer.secret_access_key, answer.token)))
+    })
+}
+
+pub(crate) fn parse(answer: &str) -> Option<Credentials> {
+    let answer: Answer = serde_json::from_str(answer).ok()?;
+    Some(Credentials::new_with_token(answer.access_key_id, answer.secret_access_key, answer.token))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! Addresses are spelled as Nix spells them (`s3://BUCKET?region=…&endpoint=…&scheme=…&profile=…`),
 //! with a folder within the bucket, if any, as their path.
 
-mod credentials;
-mod instance;
+pub(crate) mod credentials;
+pub(crate) mod instance;
 mod sign;
 
 use std::sync::Mutex;

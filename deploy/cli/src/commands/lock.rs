@@ -1,13 +1,14 @@
 //! `deploy lock`: definitions become locks.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use cairn_lock::{Accept, LockRequest, Locked};
-use cairn_recipe::Lock;
 use cairn_recipe::lock::lock_file;
 use cairn_recipe::project::Target;
+use cairn_recipe::{Lock, Project};
 use serde::Serialize;
 
 use crate::arguments::LockOptions;
@@ -51,7 +52,11 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
         };
         let image = project.image(&name)?;
         let file = lock_file(&image.file);
-        let previous = lock_before(context, &name, &file)?;
+        let previous = lock_before(context, &project, &name, &file)?;
+        if let Some(keyring) = image.definition.debian.as_ref().and_then(|debian| debian.keyring.as_ref()) {
+            let path = image.folder().join(keyring);
+            image.files.locate(&path).with_context(|| format!("cannot read the keyring {}", path.display()))?;
+        }
         context.display.note(&format!("images.{name}: resolving"));
         let request = LockRequest {
             definition: &image.definition,
@@ -86,12 +91,8 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
 
 /// The lock before. One that cannot be parsed is replaced as a whole: nothing in it is kept, and
 /// nothing is compared with it.
-fn lock_before(context: &Context, name: &str, file: &Path) -> Result<Option<Lock>> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-    };
+fn lock_before(context: &Context, project: &Project, name: &str, file: &Path) -> Result<Option<Lock>> {
+    let Some(text) = project.files.read_if_there(file)? else { return Ok(None) };
     match Lock::parse(file, &text) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) => {
@@ -103,10 +104,17 @@ fn lock_before(context: &Context, name: &str, file: &Path) -> Result<Option<Lock
     }
 }
 
-/// Whole or not at all.
+/// Whole or not at all. What has the temporary name, be it a link of the repository, is not written to.
 fn write(file: &Path, text: &str) -> Result<()> {
     let temporary = file.with_extension("lock.new");
-    fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
+    let written = || {
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::File::create_new(&temporary)?.write_all(text.as_bytes())
+    };
+    written().with_context(|| format!("cannot write {}", temporary.display()))?;
     fs::rename(&temporary, file).with_context(|| format!("cannot replace {}", file.display()))
 }
 
