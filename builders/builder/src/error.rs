@@ -44,9 +44,17 @@ pub enum Error {
     Bytecode { interpreter: PathBuf, reason: String },
 }
 
+/// Characters of a member's name that a message shows.
+const SHOWN: usize = 300;
+
 impl Error {
     pub(crate) fn member(archive: &str, member: impl Into<String>, problem: impl Into<Problem>) -> Self {
-        Self::Member { archive: archive.to_owned(), member: member.into(), problem: problem.into() }
+        let mut member = member.into();
+        if let Some((end, _)) = member.char_indices().nth(SHOWN) {
+            member.truncate(end);
+            member.push('…');
+        }
+        Self::Member { archive: archive.to_owned(), member, problem: problem.into() }
     }
 
     pub(crate) fn archive(archive: &str, reason: impl Into<String>) -> Self {

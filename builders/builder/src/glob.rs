@@ -58,10 +58,13 @@ impl Pattern {
     }
 }
 
-fn matches_path(mut pattern: &[Vec<u8>], mut path: &[&[u8]]) -> bool {
+/// What is left of a pattern and of a path.
+type Rest<'a> = (&'a [Vec<u8>], &'a [&'a [u8]]);
+
+fn matches_path<'a>(mut pattern: &'a [Vec<u8>], mut path: &'a [&'a [u8]]) -> bool {
     // Where to go on when what follows the last `**` does not fit: it takes one part more. Earlier
     // ones need no second try, since the last can stand for whatever they would have left to it.
-    let mut last: Option<(&[Vec<u8>], &[&[u8]])> = None;
+    let mut last: Option<Rest<'a>> = None;
     loop {
         match (pattern.split_first(), path.split_first()) {
             (None, None) => return true,

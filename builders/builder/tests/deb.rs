@@ -154,7 +154,7 @@ fn hostile_archives_are_refused_by_member_and_reason() {
         (&[(Char, "./dev/null", "")], "./dev/null", "character device"),
         (&[(Block, "./dev/sda", "")], "./dev/sda", "block device"),
         (&[(Fifo, "./run/pipe", "")], "./run/pipe", "named pipe"),
-        (&[(GNUSparse, "./sparse", "")], "data.tar", ""),
+        (&[(GNUSparse, "./sparse", "")], "./sparse", "sparse file"),
         (&[(Link, "./a", "/etc/passwd")], "./a", "hard link to `/etc/passwd`"),
         (&[(Link, "./a", "../../etc/passwd")], "./a", "hard link to `../../etc/passwd`"),
         (&[(Link, "./a", "./b"), (Regular, "./b", "x")], "./a", "comes before it"),
@@ -264,6 +264,8 @@ fn tar_with_name(name: &str) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_size(0);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
     builder.append_data(&mut header, name, &b""[..]).unwrap();
     builder.into_inner().unwrap()
 }
@@ -272,7 +274,7 @@ fn tar_with_name(name: &str) -> Vec<u8> {
 fn names_beyond_what_linux_can_open_are_refused_before_they_take_memory_or_stack() {
     let scratch = tempfile::tempdir().unwrap();
     let mebibyte = tar_with_name(&"n".repeat(1 << 20));
-    let deep = tar_with_name(&"a/".repeat(15_000));
+    let deep = tar_with_name(&("a/".repeat(15_000) + "b"));
     let control = control();
     for (number, (control, data, expected)) in [
         (&mebibyte, &deep, "`control.tar/control` cannot be unpacked: an extended header is longer than any name"),
@@ -285,6 +287,6 @@ fn names_beyond_what_linux_can_open_are_refused_before_they_take_memory_or_stack
         let members: [Member; 3] = [("debian-binary", b"2.0\n"), ("control.tar", control), ("data.tar", data)];
         let deb = package(&scratch.path().join(format!("{number}.deb")), &members);
         let error = run(step(&[]), &[("deb", &[&deb])], &scratch.path().join(format!("{number}.out"))).unwrap_err();
-        assert!(error.contains(expected), "{}", error.chars().take(300).collect::<String>());
+        assert!(error.contains(expected) && error.len() < 600, "{error}");
     }
 }

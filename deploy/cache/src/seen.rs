@@ -65,7 +65,7 @@ impl SeenByKey {
 
 /// Whether a sequence number is more than [`MAX_AHEAD`] after the clock.
 pub fn is_ahead(sequence: u64, now: i64) -> bool {
-    sequence > u64::try_from(now).unwrap_or(0).saturating_add(MAX_AHEAD)
+    i128::from(sequence) > i128::from(now) + i128::from(MAX_AHEAD)
 }
 
 #[cfg(test)]

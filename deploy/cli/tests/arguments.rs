@@ -23,7 +23,7 @@ fn wrong_arguments_are_shown_and_not_obeyed() {
         (vec![HOSTILE], 2),
         (vec!["switch", "--no-such", HOSTILE], 2),
         (vec!["logs", "api", &value], 2),
-        (vec!["build", "--project", HOSTILE], 1),
+        (vec!["build", "images", "--project", HOSTILE], 1),
         (vec!["config", "show", "web", "--project", HOSTILE], 1),
     ] {
         let (ended, shown) = deploy(&arguments);

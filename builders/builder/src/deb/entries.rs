@@ -36,7 +36,7 @@ impl<'a, R: Read> Entries<'a, R> {
 
     pub fn next(&mut self) -> io::Result<Option<Entry<'a, R>>> {
         let mut extended = Extended::default();
-        while let Some(entry) = self.0.next() {
+        for entry in self.0.by_ref() {
             let mut raw = entry?;
             match raw.header().entry_type() {
                 EntryType::GNULongName => set(&mut extended.path, gnu_name(&mut raw)?)?,

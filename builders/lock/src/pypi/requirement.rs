@@ -47,8 +47,8 @@ pub fn check(requirement: &str) -> Result<(), PypiError> {
     if !(rest.is_empty() || rest.starts_with(['=', '<', '>', '~', '!', '(', ';'])) {
         return refuse("after the name there is neither a version nor a marker", FORM);
     }
-    // Options can follow a requirement as well: `x==1 --hash=…`.
-    if rest.contains(" --") {
+    // Options can follow a requirement as well: `x==1 --hash=…`. Nor may its extras look like one.
+    if text.contains(" --") {
         return refuse("it has an option", FORM);
     }
     Ok(())
@@ -88,6 +88,7 @@ mod tests {
             ("x==1\n-r other", false),
             ("x==${HOME}", false),
             ("x==1 --hash=sha256:00", false),
+            ("x[y --hash=sha256:00]==1", false),
             ("x y", false),
             ("x-", false),
             ("é", false),

@@ -34,6 +34,6 @@ mod tests {
     #[test]
     fn a_cell_is_as_wide_as_it_is_shown_and_stays_in_its_row() {
         let rows = [["name", "x"], ["a\nb\u{9b}", "y"]].map(|r| r.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows), "name         x\na\\nb\\u{9b}  y\n");
+        assert_eq!(table(&rows), "name        x\na\\nb\\u{9b}  y\n");
     }
 }
