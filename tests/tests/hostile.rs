@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cairn_tests::{Project, Ran, run};
+use cairn_tests::{Project, Ran, run, tool};
 use tempfile::TempDir;
 
 /// What the operator's environment holds, and must not leak.
@@ -25,6 +25,10 @@ impl Hostile {
         let project = Project::with_shared_store();
         project.front(&format!("hosts/{HOST}.toml"), "");
         fs::remove_file(project.path("hosts/local.toml")).expect("a definition");
+        // The host reads what `local` may.
+        let index = project.path("secrets/secrets.toml");
+        let text = fs::read_to_string(&index).expect("the index of secrets");
+        fs::write(&index, text.replace("\"local\"", &format!("{HOST:?}"))).expect("a writable project");
         let hostile =
             Self { project, marks: TempDir::new().expect("a folder"), outside: TempDir::new().expect("a folder") };
         fs::write(hostile.outside.path().join("credentials"), PLANTED).expect("a file");
@@ -129,9 +133,13 @@ fn no_command_executes_what_the_repository_brings() {
     let generated = hostile.deploy(&["cache-key", "generate", "test-1", key.to_str().expect("text")]).ok();
     let public =
         generated.stdout.split_whitespace().find(|word| word.starts_with("test-1:")).expect("a key").to_owned();
+    let recipient = hostile.outside.path().join("pull");
+    tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", recipient.to_str().expect("text")]);
+    let recipient = fs::read_to_string(recipient.with_extension("pub")).expect("a public key");
     let pull = format!(
-        "[pull]\ncache = \"file://{}\"\ntrusted_public_keys = [\"{public}\"]\n\n[machine]",
-        cache.path().display()
+        "[pull]\ncache = \"file://{}\"\ntrusted_public_keys = [\"{public}\"]\nrecipient = \"{}\"\n\n[machine]",
+        cache.path().display(),
+        recipient.trim()
     );
     hostile.project.edit(&definition, "[machine]", &pull);
     hostile.deploy(&["publish", HOST, "--key", key.to_str().expect("text")]).ok();

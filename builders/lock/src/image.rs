@@ -39,7 +39,7 @@ pub enum LockError {
     #[error(transparent)]
     Debian(#[from] DebianError),
     #[error(transparent)]
-    Pypi(#[from] PypiError),
+    Pypi(Box<PypiError>),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("image.lock: exclude_newer: {0}\n  help: give the time again with `--exclude-newer`")]
@@ -50,6 +50,12 @@ pub enum LockError {
     NoInterpreter { package: String },
     #[error("cannot use {}: {source}", path.display())]
     Scratch { path: PathBuf, source: io::Error },
+}
+
+impl From<PypiError> for LockError {
+    fn from(error: PypiError) -> Self {
+        Self::Pypi(Box::new(error))
+    }
 }
 
 /// A new lock.

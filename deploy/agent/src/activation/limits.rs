@@ -28,8 +28,8 @@ impl Timeouts {
     /// As the text of a unit says; systemd's own where it says nothing that can be parsed.
     pub fn of_unit(text: &str) -> Self {
         let value = |key: &str| {
-            let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            lines.last().and_then(span).unwrap_or(SYSTEMD_DEFAULT)
+            let mut lines = text.lines().rev().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            lines.next().and_then(span).unwrap_or(SYSTEMD_DEFAULT)
         };
         Self { start: value("TimeoutStartSec"), stop: value("TimeoutStopSec") }
     }

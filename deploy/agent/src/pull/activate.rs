@@ -57,10 +57,10 @@ pub fn make_live(paths: &Paths, store: &Store, cache: &Cache, pointer: &Pointer,
 fn follow(id: &cairn_protocol::ActivationId) -> Result<Outcome> {
     for line in activation::events(id)? {
         match line?.event {
-            ActivationEvent::Step { step } => crate::output::note(&format!("{}", step.text())),
-            ActivationEvent::Note { text } => crate::output::note(&format!("{text}")),
+            ActivationEvent::Step { step } => crate::output::note(step.text()),
+            ActivationEvent::Note { text } => crate::output::note(&text),
             ActivationEvent::Problem { problem } => {
-                crate::output::warn(&format!("{}", problem.message));
+                crate::output::warn(&problem.message);
                 problem.log.iter().for_each(|line| crate::output::warn(&format!("  {line}")));
             }
             ActivationEvent::Ended { outcome } => return Ok(outcome),

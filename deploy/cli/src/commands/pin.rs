@@ -19,6 +19,6 @@ pub fn run(context: &Context, options: &PinOptions, pinned: bool) -> Result<u8> 
     let request = Request::Pin { number: options.generation, pinned, operator: fleet.operator.clone() };
     match fleet.ask_once(host, agent, &request, &|_| ())? {
         Response::Generations { generations } => generations::show(context, &host.name, generations),
-        other => return Err(FleetError::answer(&host.name, &other).into()),
+        other => Err(FleetError::answer(&host.name, &other).into()),
     }
 }
