@@ -283,7 +283,7 @@ fn an_operator_whom_a_pull_request_adds_reads_nothing_unasked() {
     let (eve, file) = (bench.project.path("home/eve.txt"), bench.project.path("secrets/a.age"));
     tool("age-keygen", ["-o", eve.to_str().expect("a plain path")]);
     let key = tool("age-keygen", ["-y", eve.to_str().expect("a plain path")]).trim().to_owned();
-    bench.project.edit("secrets/secrets.toml", "[operators]\n", &format!("[operators]\neve = \"{key}\"\n"));
+    bench.project.edit("secrets/secrets.toml", "\n[operators]\n", &format!("\n[operators]\neve = \"{key}\"\n"));
     let before = (bench.files(), bench.text("secrets/a.age"), bench.text("secrets/secrets.toml"));
     let edit = run(bench.command(&["edit", "a"]).env("EDITOR", "sh -c 'echo x > \"$1\"' editor"));
     for refused in [
