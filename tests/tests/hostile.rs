@@ -44,7 +44,7 @@ impl Hostile {
 
     /// Names that Python looks for in the current folder.
     fn python(&self) {
-        for name in ["pip", "sitecustomize", "usercustomize", "site", "json", "encodings", "_distutils_hack"] {
+        for name in ["pip", "sitecustomize", "usercustomize", "json", "_distutils_hack"] {
             let code = format!("open({:?}, 'w')\n", self.mark(name).display().to_string());
             fs::write(self.project.path(&format!("{name}.py")), &code).expect("a file");
         }

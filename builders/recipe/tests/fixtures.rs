@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use cairn_formats::{Platform, Sha256};
-use cairn_recipe::lock::{Lock, LockedDeb, LockedIndex, LockedWheel};
+use cairn_recipe::lock::{Accepted, AcceptedKind, Lock, LockedDeb, LockedIndex, LockedWheel};
 use cairn_recipe::step::{Generated, Health, ImagePlatform, Request, Step, User, Verify};
 
 fn file(version: &str, name: &str) -> PathBuf {
@@ -81,6 +81,26 @@ fn full() -> Lock {
     }
 }
 
+/// What locks record since abb786e: the definition's keyring, the end for Python, what was accepted.
+fn with_what_was_accepted() -> Lock {
+    let accepted = |kind, name: &str| Accepted {
+        kind,
+        name: name.to_owned(),
+        old: format!("{name} before"),
+        new: format!("{name} now"),
+    };
+    Lock {
+        keyring: Some(hash("keyring")),
+        exclude_newer: Some("2026-11-30T00:00:00Z".to_owned()),
+        accepted: vec![
+            accepted(AcceptedKind::OlderRelease, "bookworm"),
+            accepted(AcceptedKind::Signer, "bookworm-security"),
+            accepted(AcceptedKind::ChangedHash, "httpx"),
+        ],
+        ..full()
+    }
+}
+
 /// A lock of an image without packages.
 fn minimal() -> Lock {
     Lock {
@@ -100,6 +120,22 @@ fn minimal() -> Lock {
 fn locks_of_fbaba72_are_read_as_they_were_written() {
     assert_eq!(lock("lock/full.lock"), full());
     assert_eq!(lock("lock/minimal.lock"), minimal());
+}
+
+#[test]
+fn locks_of_abb786e_are_read_as_they_were_written() {
+    let file = file("abb786e", "lock/full.lock");
+    let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    assert_eq!(Lock::parse(&file, &text).unwrap(), with_what_was_accepted());
+}
+
+#[test]
+#[ignore = "writes fixtures: see tests/fixtures/README.md"]
+fn write_fixtures_of_what_was_accepted() {
+    let version = std::env::var("CAIRN_FIXTURES").unwrap();
+    let file = file(&version, "lock/full.lock");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, with_what_was_accepted().to_toml()).unwrap();
 }
 
 /// The locks that `deploy lock` made of this repository's `smoke` (Debian and Python) and `proxy`.
