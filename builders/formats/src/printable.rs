@@ -17,7 +17,7 @@
 //!
 //! Joiners (U+200C, U+200D) and variation selectors (U+FE0F) are among the ignorable characters
 //! though emoji and some scripts use them. They are escaped as well: names and log lines are evidence
-//! here, and an emoji that falls into its parts misleads nobody, while an invisible difference does.
+//! here, and an emoji that falls into its parts does not mislead, while an invisible difference does.
 //!
 //! The result is for people. It is not reversible: a text that holds the six characters `\u{1b}` looks
 //! as one that held ESC. Programs read [`json`], which loses nothing.

@@ -1,6 +1,6 @@
 //! Files of the project, read beneath its top folder.
 //!
-//! Whoever can change the project (a pull request can) decides what definitions name. So a name that
+//! A pull request can change what definitions name. So a name that
 //! leads out, be it absolute, by `..` or by a link, is refused: else `source = "/proc/self/environ"`
 //! would put the operator's credentials into the store, and into the output of a plan. Folders outside
 //! that a project does share are named in `deploy.toml`, and each one that was used is reported.

@@ -71,7 +71,7 @@ pub struct Sandbox {
     /// The program opens a second sandbox, so it may still make namespaces and mounts.
     #[serde(default)]
     pub nested: bool,
-    /// There is no user namespace, because the system makes none. Only for root.
+    /// The system makes no user namespaces. Only for root.
     #[serde(default)]
     pub weak: bool,
     /// Milliseconds until the program is stopped.

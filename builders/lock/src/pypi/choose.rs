@@ -22,7 +22,7 @@ pub struct Terms<'a> {
     /// The wheels of the lock before.
     pub locked: &'a [LockedWheel],
     pub accept: &'a Accept,
-    /// Wheels that were uploaded at this time or later, or nobody knows when, are left out.
+    /// Wheels that were uploaded at this time or later, or at an unknown time, are left out.
     pub exclude_newer: Option<i64>,
 }
 

@@ -5,7 +5,7 @@
 //!
 //! * `PROGRAM enter-image` takes new namespaces. In the user namespace the one user is the
 //!   image's; outside, that is still the step's, and nothing can be done that the step could not
-//!   do. Files of the root seem to belong to that user; if root builds, to nobody.
+//!   do. Files of the root seem to belong to that user; if root builds, to the user `nobody`.
 //! * `PROGRAM start-in-image` is process 1 there, where a `/proc` can be mounted. It keeps two
 //!   capabilities over its start to mount the root, gives everything up as a step's own program
 //!   does, and becomes the command.
