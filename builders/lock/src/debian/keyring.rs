@@ -5,8 +5,10 @@
 //! now, and matches the text. [`strength`](super::strength) says what is strong.
 //! One is enough, as for apt: archives sign with the old key and the new while they change keys.
 
+use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
+use pgp::armor::Dearmor;
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType};
 use pgp::types::{KeyDetails, KeyId, Tag, Timestamp};
@@ -28,11 +30,28 @@ pub struct Keyring {
 /// Why a signature does not count, in the reader's words.
 pub type Fault = String;
 
+/// More bytes than any keyring or set of signatures has.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The packets, out of their armour if they have one (RFC 9580, 6.2; the first bit of a packet is set).
+///
+/// All at once: the library's reader of armour panics when it is read again after an error, and its
+/// reader of packets does so.
+fn without_armour(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    if bytes.first().is_some_and(|first| first & 0x80 != 0) {
+        return Ok(bytes.to_vec());
+    }
+    let mut packets = Vec::new();
+    let read = Dearmor::new(bytes).take(MAX_BYTES).read_to_end(&mut packets);
+    read.map(|_| packets).map_err(|error| error.to_string())
+}
+
 impl Keyring {
     /// Reads a keyring, binary (`.gpg`) or armoured (`.asc`). Keys of a kind that is not known are
     /// left out.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        let (keys, _) = SignedPublicKey::from_reader_many(bytes).map_err(|e| e.to_string())?;
+        let bytes = without_armour(bytes)?;
+        let keys = SignedPublicKey::from_bytes_many(bytes.as_slice()).map_err(|e| e.to_string())?;
         let keys: Vec<_> = keys.take(1000).filter_map(Result::ok).collect();
         if keys.is_empty() {
             return Err("it holds no key".to_owned());
@@ -65,8 +84,10 @@ impl Keyring {
     /// Fingerprints of the keys whose signature counts, sorted; or what is wrong with each one.
     pub fn verify(&self, signed: &ClearSigned, now: SystemTime) -> Result<Vec<String>, Vec<Fault>> {
         let text = signed.canonical();
-        let signatures = match DetachedSignature::from_armor_many(signed.signatures.as_bytes()) {
-            Ok((signatures, _)) => signatures,
+        let bytes = without_armour(signed.signatures.as_bytes());
+        let bytes = bytes.map_err(|error| vec![format!("the signatures cannot be read: {error}")])?;
+        let signatures = match DetachedSignature::from_bytes_many(bytes.as_slice()) {
+            Ok(signatures) => signatures,
             Err(error) => return Err(vec![format!("the signatures cannot be read: {error}")]),
         };
         let (mut good, mut faults) = (Vec::new(), Vec::new());
