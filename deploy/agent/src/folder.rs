@@ -42,6 +42,8 @@ use rustix::io::Errno;
 
 use crate::error::{Result, file};
 
+mod remove;
+
 /// An owner that puts things in our way faster than we remove them does not hold us up for longer.
 const TRIES: usize = 16;
 /// More names than any of our folders needs; an owner that makes more gets an error, and we no list
@@ -67,10 +69,24 @@ impl Folder {
     /// Opens the folder `below` a base that root owns. `None` if there is no such folder; a link on
     /// the way is an error.
     pub fn open(base: &Path, below: &Path) -> Result<Option<Self>> {
+        Self::opened(base, below, |error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// As [`Folder::open`], where a link on the way, or anything else than a folder, means that there
+    /// is no such folder.
+    pub fn find(base: &Path, below: &Path) -> Result<Option<Self>> {
+        let is_none = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                || cairn_beneath::leads_out(error)
+        };
+        Self::opened(base, below, is_none)
+    }
+
+    fn opened(base: &Path, below: &Path, is_none: impl Fn(&io::Error) -> bool) -> Result<Option<Self>> {
         let path = base.join(below);
         match cairn_beneath::open_at(base, below, Links::Refused, DIRECTORY) {
             Ok(descriptor) => Ok(Some(Self { descriptor, path })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_none(&error) => Ok(None),
             Err(error) => Err(file("cannot open the folder", &path)(explain(error))),
         }
     }
@@ -86,11 +102,15 @@ impl Folder {
         &self.path
     }
 
-    /// The folder of this name in this one, and whether it was made now (mode 0700, ours).
-    pub fn make(&self, name: &str) -> Result<(Self, bool)> {
+    /// The folder of this name in this one, and whether it was made now: with this mode, less the
+    /// umask's bits, and ours.
+    ///
+    /// If another user owns this folder, the one that was made may have been exchanged before it is
+    /// opened: then give nothing to it, and ask for the mode here.
+    pub fn make(&self, name: &str, mode: u32) -> Result<(Self, bool)> {
         let name = plain(name)?;
         let path = self.path.join(name);
-        let made = match at::mkdirat(&self.descriptor, name, Mode::RWXU) {
+        let made = match at::mkdirat(&self.descriptor, name, Mode::from_raw_mode(mode)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(file("cannot make the directory", &path)(errno.into())),
@@ -205,7 +225,7 @@ impl Folder {
         let path = self.path.join(name);
         match at::unlinkat(&self.descriptor, plain(name)?, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(Errno::ISDIR) => empty::remove(&self.descriptor, name).map_err(file("cannot remove", &path)),
+            Err(Errno::ISDIR) => remove::folder(&self.descriptor, name).map_err(file("cannot remove", &path)),
             Err(errno) => Err(file("cannot remove", &path)(errno.into())),
         }
     }
@@ -240,11 +260,10 @@ impl Folder {
         Err(self.in_the_way(name))
     }
 
-    /// The bytes of a regular file with what is known of it; `None` if there is nothing of that name
-    /// or anything but a regular file.
-    pub fn read(&self, name: &str, most: u64) -> Result<Option<(File, Vec<u8>)>> {
-        let path = self.path.join(name);
-        let wrong = |error: io::Error| file("cannot read", &path)(error);
+    /// A regular file, to read; `None` if there is nothing of that name or anything but a regular file.
+    /// The file is never waited for.
+    pub fn open_file(&self, name: &str) -> Result<Option<File>> {
+        let wrong = |error: io::Error| file("cannot read", &self.path.join(name))(error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match self.stat(name)? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
@@ -256,9 +275,16 @@ impl Folder {
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
             Err(errno) => return Err(wrong(errno.into())),
         };
-        if !opened.metadata().map_err(wrong)?.is_file() {
-            return Ok(None);
-        }
+        let is_file = opened.metadata().map_err(wrong)?.is_file();
+        Ok(is_file.then_some(opened))
+    }
+
+    /// The bytes of a [regular file](Folder::open_file), and the file itself; one with more than `most`
+    /// bytes is an error.
+    pub fn read(&self, name: &str, most: u64) -> Result<Option<(File, Vec<u8>)>> {
+        let path = self.path.join(name);
+        let wrong = |error: io::Error| file("cannot read", &path)(error);
+        let Some(opened) = self.open_file(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
         (&opened).take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(wrong)?;
         match bytes.len() as u64 > most {
@@ -277,11 +303,19 @@ impl Folder {
         at::fsync(&self.descriptor).map_err(|errno| file("cannot write", &self.path)(errno.into()))
     }
 
-    /// Gives the link of this name an owner.
-    pub fn give_link(&self, name: &str, (uid, gid): (u32, u32)) -> Result<()> {
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        let given = at::chownat(&self.descriptor, plain(name)?, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        given.map_err(|errno| file("cannot give away", &self.path.join(name))(errno.into()))
+    /// Gives the link of this name, which we have just made, an owner. Anything else that has the name
+    /// meanwhile keeps its own.
+    pub fn give_link(&self, name: &str, owner: (u32, u32)) -> Result<()> {
+        let wrong = |error: io::Error| file("cannot give away", &self.path.join(name))(error);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = at::openat(&self.descriptor, plain(name)?, flags, Mode::empty()).map_err(|e| wrong(e.into()))?;
+        let stat = at::fstat(&link).map_err(|e| wrong(e.into()))?;
+        let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        if !is_link || stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_nlink != 1 {
+            return Err(self.in_the_way(name));
+        }
+        let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
+        at::chownat(&link, "", uid, gid, AtFlags::EMPTY_PATH).map_err(|e| wrong(e.into()))
     }
 
     /// The socket of this name; `None` if there is none.
@@ -357,92 +391,6 @@ fn explain(error: io::Error) -> io::Error {
         _ if cairn_beneath::leads_out(&error) => io::Error::other("a link is on the way, and none is followed there"),
         io::ErrorKind::NotADirectory => io::Error::other("it is not a folder (a link to one does not count)"),
         _ => error,
-    }
-}
-
-/// Removes trees that an owner has made as deep as it likes.
-mod empty {
-    use super::*;
-
-    /// Folders that are brought up at once, so that the number of names stays bounded as well.
-    const MOST: usize = 10_000_000;
-
-    /// Removes the folder `name` of `parent`. Whatever lies deeper is renamed into the folder itself
-    /// first, so neither the depth of the tree nor the length of its paths counts.
-    pub(super) fn remove(parent: &OwnedFd, name: &str) -> io::Result<()> {
-        let top = at::openat(parent, name, DIRECTORY, Mode::empty())?;
-        let mut raised = 0_usize;
-        loop {
-            let mut empty = true;
-            for (child, is_folder) in list(&top)? {
-                empty = false;
-                if !is_folder {
-                    unlink(&top, &child)?;
-                    continue;
-                }
-                let inner = match at::openat(&top, child.as_slice(), DIRECTORY, Mode::empty()) {
-                    Ok(inner) => inner,
-                    Err(Errno::NOENT) => continue,
-                    Err(Errno::NOTDIR | Errno::LOOP) => {
-                        unlink(&top, &child)?;
-                        continue;
-                    }
-                    Err(errno) => return Err(errno.into()),
-                };
-                for (grandchild, is_folder) in list(&inner)? {
-                    if !is_folder {
-                        unlink(&inner, &grandchild)?;
-                        continue;
-                    }
-                    raised += 1;
-                    if raised > MOST {
-                        return Err(io::Error::other("its owner fills it faster than it is emptied"));
-                    }
-                    at::renameat(&inner, grandchild.as_slice(), &top, format!(".removed-{raised}"))?;
-                }
-                match at::unlinkat(&top, child.as_slice(), AtFlags::REMOVEDIR) {
-                    Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-            if empty {
-                return Ok(at::unlinkat(parent, name, AtFlags::REMOVEDIR)?);
-            }
-        }
-    }
-
-    fn unlink(folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
-        match at::unlinkat(folder, name, AtFlags::empty()) {
-            // Replaced by a folder meanwhile: the next round removes it.
-            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Some of the names, and which of them are folders.
-    fn list(folder: &OwnedFd) -> io::Result<Vec<(Vec<u8>, bool)>> {
-        let opened = at::openat(folder, ".", DIRECTORY, Mode::empty())?;
-        let mut buffer = Vec::with_capacity(32 << 10);
-        let mut entries = RawDir::new(&opened, buffer.spare_capacity_mut());
-        let mut found = Vec::new();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let is_folder = match entry.file_type() {
-                    FileType::Unknown => {
-                        let stat = at::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                        FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-                    }
-                    known => known == FileType::Directory,
-                };
-                found.push((name.to_vec(), is_folder));
-            }
-            if found.len() >= MOST_NAMES {
-                break;
-            }
-        }
-        Ok(found)
     }
 }
 

@@ -9,7 +9,7 @@ use cairn_protocol::ActivationId;
 
 use crate::activation::record::{self, Record};
 use crate::error::{Result, file};
-use crate::files;
+use crate::folder::Folder;
 use crate::paths::Paths;
 use crate::system;
 
@@ -116,15 +116,16 @@ pub fn cut_off(paths: &Paths) -> Option<Record> {
     record::newest(paths).filter(|record| !record.phase.has_ended())
 }
 
-/// Removes a file or link, or a folder with all that is in it; that there is none is fine.
+/// Removes a file or link, or a folder with all that is in it; that there is none is fine. Other users
+/// may have filled it: one in `/tmp` has only to have the right name.
 pub fn remove(path: &Path) -> Result<()> {
-    if path.is_dir() && !path.is_symlink() {
-        return match fs::remove_dir_all(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(file("cannot remove", path)(e)),
-            _ => Ok(()),
-        };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(file("cannot remove", path)(std::io::ErrorKind::InvalidInput.into()));
+    };
+    match parent.is_dir() {
+        true => Folder::trusted(parent)?.remove(name),
+        false => Ok(()),
     }
-    files::remove(path)
 }
 
 #[cfg(test)]
@@ -170,6 +171,17 @@ mod tests {
         symlink("/nix/store/x", paths.named_root("cairn-activation-1-2")).unwrap();
         symlink("/nix/store/x", paths.named_root("agent")).unwrap();
         assert_eq!(stale_roots(&paths), [paths.named_root("cairn-activation-1-2")]);
+
+        // Deeper than the descriptors that a process may have.
+        let (mut deep, below) = (paths.at("/tmp/cairn-agent.old"), "d/".repeat(100));
+        for _ in 0..12 {
+            deep = deep.join(&below);
+            fs::create_dir_all(&deep).unwrap();
+        }
+        remove(&paths.at("/tmp/cairn-agent.old")).unwrap();
+        remove(&paths.at("/tmp/cairn-agent.old")).unwrap();
+        remove(&paths.at("/nowhere/cairn-agent.old")).unwrap();
+        assert!(!paths.at("/tmp/cairn-agent.old").exists());
 
         for link in ["cairn", "cairn-1-link", "default", "per-user"] {
             make(&format!("/nix/var/nix/profiles/{link}"));

@@ -1,11 +1,11 @@
 //! One file with all that it is: bytes, owner, mode, extended attributes; or one link.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 
-use cairn_formats::Sha256;
+use cairn_formats::{HashWriter, Sha256};
 use cairn_protocol::{AdoptedContent, AdoptedFile};
 use nix::sys::stat::fstat;
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
@@ -19,7 +19,7 @@ use crate::folder::{Folder, give};
 const LONGEST: usize = 64 << 10;
 
 /// The largest file that is adopted: they are configuration.
-const LARGEST: u64 = 64 << 20;
+pub const LARGEST: u64 = 64 << 20;
 
 /// Copies the file or link of this name, and says what it is with its owner and group.
 pub fn take(folder: &Folder, name: &str, to: &Path) -> Result<(AdoptedContent, u32, u32)> {
@@ -74,14 +74,18 @@ fn fill(mut out: File, bytes: &[u8], content: &AdoptedContent, owner: (u32, u32)
     out.sync_all()
 }
 
-/// Whether it is (still) what was noted; owner and mode apart.
-pub fn is_same(folder: &Folder, name: &str, content: &AdoptedContent) -> bool {
+/// Whether it is (still) what was noted; owner and mode apart. A file of more than `most` bytes is not.
+pub fn is_same(folder: &Folder, name: &str, content: &AdoptedContent, most: u64) -> bool {
     match content {
         AdoptedContent::Link { target } => folder.target(name).is_some_and(|to| to == Path::new(target)),
-        AdoptedContent::File { sha256, .. } => {
-            let read = folder.read(name, LARGEST);
-            read.is_ok_and(|found| found.is_some_and(|(_, bytes)| Sha256::of(&bytes) == *sha256))
-        }
+        AdoptedContent::File { sha256, .. } => match folder.open_file(name) {
+            Ok(Some(found)) => {
+                let mut hasher = HashWriter::new(io::sink());
+                let copied = io::copy(&mut found.take(most.saturating_add(1)), &mut hasher);
+                copied.is_ok_and(|bytes| bytes <= most) && hasher.finish().1 == *sha256
+            }
+            _ => false,
+        },
     }
 }
 
@@ -137,7 +141,7 @@ mod tests {
         let all = Folder::trusted(folder.path()).unwrap();
         let (content, ..) = take(&all, "from", &to).unwrap();
         assert_eq!(attributes(&File::open(&to).unwrap()).unwrap(), [("user.cairn".to_owned(), "00ff".to_owned())]);
-        assert!(is_same(&all, "to", &content));
+        assert!(is_same(&all, "to", &content, 1));
         restore(&to, &all, "back", &adopted(content)).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("back")).unwrap(), "x");
         assert_eq!((unhex("00ff"), unhex("0"), unhex("zz")), (Some(vec![0, 255]), None, None));

@@ -142,7 +142,7 @@ pub fn outlook(paths: &Paths, adopted: &AdoptedFile) -> Return {
     match fs::symlink_metadata(&at) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Return::Restored,
         _ if is_ours(&at) => Return::Restored,
-        _ if is_same(place(paths, &adopted.path), &adopted.content) => Return::InPlace,
+        _ if is_same(place(paths, &adopted.path), &adopted.content, size_of_copy(paths, adopted)) => Return::InPlace,
         _ => Return::Replaced,
     }
 }
@@ -181,11 +181,17 @@ pub fn give_back(paths: &Paths, path: &str) -> Result<Option<Return>> {
 
 /// Whether the copy is whole.
 pub fn is_whole(paths: &Paths, adopted: &AdoptedFile) -> bool {
-    is_same(copy_place(paths, &adopted.path), &adopted.content)
+    // However large: earlier versions took files of any size.
+    is_same(copy_place(paths, &adopted.path), &adopted.content, u64::MAX)
 }
 
-fn is_same(place: Result<Option<(Folder, &str)>>, content: &AdoptedContent) -> bool {
-    matches!(place, Ok(Some((folder, name))) if copy::is_same(&folder, name, content))
+/// The file in `/etc` may have any size meanwhile, and one that is larger need not be read.
+fn size_of_copy(paths: &Paths, adopted: &AdoptedFile) -> u64 {
+    fs::symlink_metadata(copy_of(paths, &adopted.path)).map_or(copy::LARGEST, |copy| copy.len())
+}
+
+fn is_same(place: Result<Option<(Folder, &str)>>, content: &AdoptedContent, most: u64) -> bool {
+    matches!(place, Ok(Some((folder, name))) if copy::is_same(&folder, name, content, most))
 }
 
 /// For people: what it is.

@@ -2,6 +2,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use super::*;
 
@@ -87,8 +90,8 @@ fn files_are_made_and_replaced_whatever_is_in_the_way() {
 #[test]
 fn a_folder_is_given_away_by_its_descriptor() {
     let (root, folder) = open();
-    let (inner, made) = folder.make("inner").unwrap();
-    assert!(made && !folder.make("inner").unwrap().1);
+    let (inner, made) = folder.make("inner", 0o700).unwrap();
+    assert!(made && !folder.make("inner", 0o700).unwrap().1);
     // Its place is taken by a link meanwhile: the link's target keeps its mode.
     let victim = root.path().join("victim");
     fs::create_dir(&victim).unwrap();
@@ -100,21 +103,113 @@ fn a_folder_is_given_away_by_its_descriptor() {
     inner.give(0o777, Some(owner)).unwrap();
     assert_eq!(victim.metadata().unwrap().mode() & 0o7777, 0o700);
     assert_eq!(root.path().join("moved").metadata().unwrap().mode() & 0o7777, 0o777);
-    assert!(folder.make("inner").unwrap_err().to_string().contains("inner"));
+    assert!(folder.make("inner", 0o700).unwrap_err().to_string().contains("inner"));
 }
 
 #[test]
 fn a_tree_deeper_than_any_path_is_removed() {
     let (_root, folder) = open();
-    let (mut inner, _) = folder.make("deep").unwrap();
+    let (mut inner, _) = folder.make("deep", 0o700).unwrap();
     let name = "n".repeat(200);
     for _ in 0..3000 {
         inner.create("file", 0o600).unwrap();
-        inner = inner.make(&name).unwrap().0;
+        inner = inner.make(&name, 0o700).unwrap().0;
     }
     drop(inner);
     folder.remove("deep").unwrap();
     assert_eq!(folder.names().unwrap(), [""; 0]);
+}
+
+/// A removal renames what lies deeper to names of this kind.
+#[test]
+fn names_that_a_removal_uses_itself_may_be_there_already() {
+    let plants: [&dyn Fn(&Path); 3] = [
+        &|place| fs::write(place, "").unwrap(),
+        &|place| fs::create_dir_all(place.join("full/er")).unwrap(),
+        &|place| symlink("/etc", place).unwrap(),
+    ];
+    for plant in plants {
+        let (root, folder) = open();
+        let full = root.path().join("base/own/full");
+        fs::create_dir_all(full.join("a/b/c")).unwrap();
+        for number in [1, 2, 4] {
+            plant(&full.join(format!(".removed-{number}")));
+        }
+        folder.remove("full").unwrap();
+        assert_eq!(folder.names().unwrap(), [""; 0]);
+    }
+}
+
+/// The owner makes files and folders as fast as it can, through a descriptor that it holds.
+#[test]
+fn an_owner_that_keeps_filling_a_folder_does_not_hold_its_removal_up() {
+    const OWNER: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return; // Only root can be another user for a thread.
+    }
+    let (root, folder) = open();
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder.make("full", 0o700).unwrap().0.give(0o700, Some((OWNER, OWNER))).unwrap();
+    let (made, full) = (Arc::new(AtomicU32::new(0)), root.path().join("base/own/full"));
+    let owner = thread::spawn({
+        let made = Arc::clone(&made);
+        move || {
+            nix::unistd::setfsgid(OWNER.into());
+            nix::unistd::setfsuid(OWNER.into());
+            let full = at::open(&full, DIRECTORY, Mode::empty()).unwrap();
+            loop {
+                let number = made.fetch_add(1, Ordering::Relaxed);
+                let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+                let file = at::openat(&full, format!("file-{number}"), flags, Mode::RWXU).map(drop);
+                if let Err(errno) = file.and(at::mkdirat(&full, format!("folder-{number}"), Mode::RWXU)) {
+                    return errno;
+                }
+            }
+        }
+    });
+    while made.load(Ordering::Relaxed) < 500 && !owner.is_finished() {
+        thread::yield_now();
+    }
+    folder.remove("full").unwrap();
+    assert!(!folder.has("full").unwrap());
+    // Taken away from it, or gone.
+    let ended_by = owner.join().unwrap();
+    assert!(matches!(ended_by, Errno::ACCESS | Errno::NOENT), "{ended_by}");
+    assert!(made.load(Ordering::Relaxed) > 500);
+}
+
+#[test]
+fn only_a_link_that_was_just_made_is_given_away() {
+    let (root, folder) = open();
+    let own = root.path().join("base/own");
+    let me = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    folder.point("link", Path::new("/nowhere")).unwrap();
+    folder.give_link("link", me).unwrap();
+    // In its place the owner of the folder puts a file of root's, or a second name of its link.
+    fs::write(own.join("file"), "").unwrap();
+    fs::hard_link(own.join("link"), own.join("second")).unwrap();
+    for other in ["file", "second"] {
+        assert!(folder.give_link(other, me).unwrap_err().to_string().contains("something else"), "{other}");
+    }
+    if nix::unistd::geteuid().is_root() {
+        folder.point("given", Path::new("/nowhere")).unwrap();
+        folder.give_link("given", (4321, 4322)).unwrap();
+        let meta = own.join("given").symlink_metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4321, 4322));
+        assert!(folder.give_link("given", me).is_err(), "it is not ours any more");
+    }
+}
+
+#[test]
+fn a_folder_is_found_only_where_no_link_leads() {
+    let (root, _) = open();
+    let base = root.path().join("base");
+    symlink("own", base.join("link")).unwrap();
+    fs::write(base.join("file"), "").unwrap();
+    assert!(Folder::find(&base, Path::new("own")).unwrap().is_some());
+    for none in ["link", "link/x", "file", "file/x", "none", "../base"] {
+        assert!(Folder::find(&base, Path::new(none)).unwrap().is_none(), "{none}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn make_directory(paths: &Paths, service: &ServiceName, instance: &InstanceI
     // Anybody may pass through these two and follow `current`; the instance's directory decides.
     directory(&paths.run_dir(), 0o755)?;
     directory(&paths.service_dir(service), 0o755)?;
-    let (own, _) = Folder::trusted(&paths.service_dir(service))?.make(instance.as_str())?;
+    let (own, _) = Folder::trusted(&paths.service_dir(service))?.make(instance.as_str(), 0o700)?;
     own.give(0o750, Some((user.uid, user.gid)))
 }
 

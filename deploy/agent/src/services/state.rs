@@ -26,7 +26,7 @@ pub fn ensure(paths: &Paths, manifest: &Manifest) -> Result<()> {
 /// Makes a folder that belongs to the service, or checks that it does.
 fn own(all: &Folder, name: &str, mode: u32, owner: (u32, u32)) -> Result<()> {
     let (uid, gid) = owner;
-    let (folder, made) = all.make(name).map_err(|error| match error {
+    let (folder, made) = all.make(name, 0o700).map_err(|error| match error {
         AgentError::File { path, source, .. } => Fault::new(format!("{} is in the way: {source}", path.display()))
             .advice("move it away, and switch again")
             .into(),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -54,8 +54,11 @@ fn target(path: &EtcPath) -> PathBuf {
 
 /// The folder below `/etc` that a path lies in; `None` if there is none.
 fn folder_of(paths: &Paths, path: &EtcPath) -> Result<Option<Folder>> {
-    let parent = path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
-    Folder::open(&paths.at("/etc"), Path::new(parent))
+    Folder::open(&paths.at("/etc"), Path::new(parent_of(path)))
+}
+
+fn parent_of(path: &EtcPath) -> &str {
+    path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// The last part of a path.
@@ -88,10 +91,16 @@ fn equal(folder: &Folder, name: &str, copy: &Path) -> Result<bool> {
     if !kept.is_file() {
         return Ok(false);
     }
-    let Some((here, bytes)) = folder.read(name, kept.len())? else { return Ok(false) };
-    let here = here.metadata().map_err(file("cannot read", &folder.path().join(name)))?;
+    let Some(here) = folder.open_file(name)? else { return Ok(false) };
+    let wrong = |error| file("cannot read", &folder.path().join(name))(error);
     let known = |meta: &fs::Metadata| (meta.len(), meta.mode() & 0o7777, meta.uid(), meta.gid());
-    Ok(known(&kept) == known(&here) && fs::read(copy).map_err(file("cannot read", copy))? == bytes)
+    if known(&kept) != known(&here.metadata().map_err(wrong)?) {
+        return Ok(false);
+    }
+    let mut bytes = Vec::new();
+    // It may have grown since.
+    here.take(kept.len() + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    Ok(fs::read(copy).map_err(file("cannot read", copy))? == bytes)
 }
 
 /// Refuses what is in the way. Changes nothing.
@@ -181,7 +190,8 @@ fn holds_files(system: &System) -> bool {
 }
 
 fn give_up(paths: &Paths, path: &EtcPath) -> Result<()> {
-    let Some(folder) = folder_of(paths, path)? else { return Ok(()) };
+    // Where a link leads, nothing of ours lies.
+    let Some(folder) = Folder::find(&paths.at("/etc"), Path::new(parent_of(path)))? else { return Ok(()) };
     if found_in(&folder, paths, path)? != Found::Ours {
         return Ok(());
     }
@@ -210,11 +220,7 @@ fn copy_as_it_is(from: &Path, folder: &Folder, name: &str) -> Result<()> {
 fn take(paths: &Paths, path: &EtcPath) -> Result<()> {
     let mut folder = Folder::trusted(&paths.at("/etc"))?;
     for part in path.as_str().split('/').rev().skip(1).collect::<Vec<_>>().into_iter().rev() {
-        let (inner, made) = folder.make(part)?;
-        if made {
-            inner.give(0o755, None)?;
-        }
-        folder = inner;
+        (folder, _) = folder.make(part, 0o755)?;
     }
     let name = name_of(path);
     match found_in(&folder, paths, path)? {
@@ -433,8 +439,14 @@ mod tests {
 
         // A rollback takes it again; what somebody wrote since is not lost.
         check(&root.paths, &system).unwrap();
-        fs::write(&motd, "their own new one").unwrap();
-        assert!(check(&root.paths, &system).is_err());
+        for theirs in ["their own new one", "short", "THEIRS"] {
+            fs::write(&motd, theirs).unwrap();
+            let error = check(&root.paths, &system).unwrap_err();
+            assert!(error.to_string().contains("is not Cairn's"), "{theirs}: {error}");
+            // Going back does not stumble over it.
+            place(&root.paths, None, &System::default()).unwrap();
+            assert_eq!(fs::read_to_string(&motd).unwrap(), theirs);
+        }
         // Nor a link that leads elsewhere, unless it was adopted as one.
         let lead = |place: &Path| {
             fs::remove_file(place).unwrap();
@@ -455,6 +467,20 @@ mod tests {
         let (_, system) = root.system(1, &[("x.d/conf", "x")]);
         symlink("/tmp", root.paths.etc("x.d")).unwrap();
         assert!(check(&root.paths, &system).unwrap_err().to_string().contains("no folder"));
+    }
+
+    /// Its owner may do so while a generation has a file in it.
+    #[test]
+    fn a_folder_that_became_a_link_keeps_no_generation_from_going() {
+        let root = Root::new();
+        let (one, system) = root.system(1, &[("x.d/conf", "x")]);
+        place(&root.paths, Some(&one), &system).unwrap();
+        let elsewhere = root.dir.path().join("elsewhere");
+        fs::rename(root.paths.etc("x.d"), &elsewhere).unwrap();
+        symlink(&elsewhere, root.paths.etc("x.d")).unwrap();
+        place(&root.paths, None, &System::default()).unwrap();
+        assert!(elsewhere.join("conf").is_symlink(), "no link was followed");
+        assert!(!root.paths.etc_record().exists());
     }
 
     #[test]

@@ -6,19 +6,16 @@
 //! link anywhere in it: nothing in it is opened through one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, fchown, symlink};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn_closure::layout::{ETC_DIR, KEYS_DIR};
 use cairn_closure::{Account, System, UserName};
 use cairn_protocol::Drift;
-use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
 
-use crate::error::{Fault, Result, file};
+use crate::error::{Fault, Result};
 use crate::files;
+use crate::folder::Folder;
 use crate::paths::Paths;
 use crate::private;
 use crate::process;
@@ -26,6 +23,9 @@ use crate::process;
 #[cfg(test)]
 #[path = "../fixtures/people.rs"]
 mod fixtures;
+
+/// The file that sshd reads.
+const KEYS: &str = "authorized_keys";
 
 /// Users that may be ours, and their ids; written before one is made.
 pub type Record = BTreeMap<UserName, u32>;
@@ -175,44 +175,28 @@ fn is_so(name: &UserName, account: &Account) -> Result<bool> {
     Ok(shell.as_deref() == Some(account.shell.as_str()) && groups.iter().eq(account.groups.iter()))
 }
 
-/// Opened as the directory that it is, never through a link.
-fn open(folder: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NOFOLLOW).open(folder)
-}
-
-fn within(folder: &File, name: &str) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))
-}
-
 fn link_keys(paths: &Paths, name: &UserName, account: &Account) -> Result<()> {
-    let home = home(paths, name);
-    let shown = home.join(".ssh/authorized_keys");
     if account.keys.is_empty() {
         return unlink_keys(paths, name);
     }
-    let link = || {
-        let home = open(&home)?;
-        let ssh = within(&home, ".ssh");
-        match DirBuilder::new().mode(0o700).create(&ssh) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            Err(_) => {}
-            Ok(()) => fchown(open(&ssh)?, Some(account.uid), Some(account.uid))?,
-        }
-        let ssh = open(&ssh)?;
-        let place = within(&ssh, "authorized_keys");
-        match symlink(target(name), &place) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && fs::read_link(&place)? == target(name) => Ok(()),
-            other => other,
-        }
-    };
-    link().map_err(file("cannot link", &shown))
+    let home = Folder::open(&paths.at("/home"), Path::new(name.as_str()))?.ok_or_else(|| {
+        Fault::new(format!("user {name} has no home: {} is missing", home(paths, name).display()))
+            .advice("make it and give it to the user, or remove the user and switch again")
+    })?;
+    let (ssh, _) = home.make(".ssh", 0o700)?;
+    // Just made, or left by a process that was killed then. The user may have exchanged it.
+    if ssh.owner()? == 0 && ssh.names()?.is_empty() {
+        ssh.give(0o700, Some((account.uid, account.uid)))?;
+    }
+    match ssh.target(KEYS) {
+        Some(led) if led == target(name) => Ok(()),
+        _ => ssh.link_new(KEYS, &target(name)),
+    }
 }
 
 fn unlink_keys(paths: &Paths, name: &UserName) -> Result<()> {
-    let Ok(home) = open(&home(paths, name)) else { return Ok(()) };
-    let Ok(ssh) = open(&within(&home, ".ssh")) else { return Ok(()) };
-    let place = within(&ssh, "authorized_keys");
-    if files::target(&place) == Some(target(name)) { files::remove(&place) } else { Ok(()) }
+    let Some(ssh) = Folder::find(&paths.at("/home"), &Path::new(name.as_str()).join(".ssh"))? else { return Ok(()) };
+    if ssh.target(KEYS) == Some(target(name)) { ssh.remove(KEYS) } else { Ok(()) }
 }
 
 /// Removes those of ours that are not declared. Their homes stay.
@@ -252,6 +236,8 @@ pub fn drift(system: &System) -> Result<Vec<Drift>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
