@@ -18,7 +18,8 @@ use crate::{files, generations, output};
 /// What ends the process when a phase takes too long, and when that is.
 pub struct Watch<'a> {
     pub watchdog: &'a Watchdog,
-    pub limit: &'a dyn Fn(Phase) -> Duration,
+    /// `None` for a phase without a limit.
+    pub limit: &'a dyn Fn(Phase) -> Option<Duration>,
 }
 
 /// The activation on its way.
@@ -43,7 +44,8 @@ impl<H: Host> Drive<'_, H> {
             if !matches!(phase, Phase::Queued | Phase::Recheck) {
                 journal.note(ActivationEvent::Step { step: phase.step() });
             }
-            let watched = self.watch.as_ref().map(|watch| watch.watchdog.watch((watch.limit)(phase), &self.record));
+            let watched =
+                self.watch.as_ref().and_then(|watch| Some(watch.watchdog.watch((watch.limit)(phase)?, &self.record)));
             let performed = course::perform(phase, self.plan, self.host);
             drop(watched);
             let outcome = match performed {

@@ -39,7 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cairn_closure::layout::{AGENT_PROGRAM, PROFILE_NAME};
-use cairn_closure::{Change, Manifest, UnitName};
+use cairn_closure::{Change, Manifest};
 use cairn_formats::StorePath;
 use cairn_protocol::{ActivationEvent, ActivationId, ActivationRequest, Changes, Goal, Outcome};
 use cairn_store::Store;
@@ -50,6 +50,7 @@ pub use resume::settle_after_boot;
 use self::drive::{Drive, Watch};
 use self::effects::RealHost;
 use self::follow::Follower;
+use self::limits::Waits;
 use self::machine::Phase;
 use self::plan::Plan;
 use self::record::{Before, Journal, Record};
@@ -57,7 +58,7 @@ use self::resume::{resume, settle_earlier};
 use self::watchdog::Watchdog;
 use crate::error::{AgentError, Fault, Result};
 use crate::paths::Paths;
-use crate::{boot, collect, files, manifests, systemd, traces};
+use crate::{adopted, boot, collect, files, manifests, systemd, traces};
 
 /// How long the detached process waits for the one that started it to let go of the lock.
 const HANDOVER: Duration = Duration::from_secs(10);
@@ -281,21 +282,18 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
     let watchdog = Watchdog::start(paths, watchdog::end_process);
     let confirm_within = Duration::from_secs(record.request.confirm_within.into());
     let closures = [Some(record.request.closure.clone()), record.before.as_ref().map(|before| before.closure.clone())];
-    let timeouts = |unit: &UnitName| {
-        let texts =
-            closures.iter().flatten().map(|closure| paths.store_path(closure).join("units").join(unit.as_str()));
-        let text = texts.filter_map(|path| fs::read_to_string(path).ok()).next();
-        limits::Timeouts::of_unit(text.as_deref().unwrap_or_default())
+    let unit_text = |unit: &str| {
+        let mut texts = closures.iter().flatten().map(|closure| paths.store_path(closure).join("units").join(unit));
+        texts.find_map(|path| fs::read_to_string(path).ok())
     };
+    let adopted = adopted::units::list(paths)?.into_iter().map(|adopted| adopted.unit).collect();
+    let waits = Waits::new(&plan, confirm_within, adopted, &unit_text);
     Drive {
         paths,
         record,
         plan: &plan,
         host: &mut host,
-        watch: Some(Watch {
-            watchdog: &watchdog,
-            limit: &|phase| limits::limit(phase, &plan, confirm_within, &timeouts),
-        }),
+        watch: Some(Watch { watchdog: &watchdog, limit: &|phase| waits.limit(phase) }),
         generation: &|| {
             let profile = store.profile(PROFILE_NAME).ok()?;
             profile.current().ok()?.map(|g| g.number)

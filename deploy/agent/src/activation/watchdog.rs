@@ -3,7 +3,7 @@
 //! A thread that hangs in a system call cannot be interrupted, but the process can end: the kernel
 //! then drops the host's lock, and systemd runs the revert. The record says why first.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use cairn_protocol::{ActivationEvent, Problem};
 use super::record::{Journal, Record};
 use crate::paths::Paths;
 
+/// For the record: a disk that does not answer may be what hangs.
+const WRITES: Duration = Duration::from_secs(10);
 /// The exit code of a process that the watchdog has ended.
 const OVERDUE: i32 = 75;
 
@@ -78,7 +80,7 @@ impl Shared {
             phase = match &*phase {
                 Some(watched) if watched.deadline <= now => {
                     // With the lock held: the phase cannot end meanwhile, and write another record.
-                    watched.give_up(paths);
+                    watched.give_up(paths, WRITES);
                     end();
                     return;
                 }
@@ -93,7 +95,8 @@ impl Shared {
 }
 
 impl Watched {
-    fn give_up(&self, paths: &Paths) {
+    /// Says why, and writes it into the record: in a thread that is waited for only so long.
+    fn give_up(&self, paths: &Paths, patience: Duration) {
         let mut record = self.record.clone();
         let step = record.phase.step();
         let unit = Record::unit(&record.id);
@@ -107,11 +110,21 @@ impl Watched {
             log: Vec::new(),
             health: None,
         };
-        Journal::of(paths, &record.id).note(ActivationEvent::Problem { problem: problem.clone() });
-        record.problem.get_or_insert(problem);
-        if let Err(error) = record.save(paths) {
-            // The process ends all the same: its lock must fall.
-            crate::output::warn(&format!("cairn-agent: {error}"));
+        crate::output::warn(&format!("cairn-agent: {}", problem.message));
+        record.problem.get_or_insert(problem.clone());
+        let (sender, receiver) = mpsc::channel();
+        let paths = paths.clone();
+        thread::spawn(move || {
+            let saved = record.save(&paths);
+            Journal::of(&paths, &record.id).note(ActivationEvent::Problem { problem });
+            // Too late, if nothing waits for it any more.
+            let _ = sender.send(saved);
+        });
+        // The process ends in any case: its lock must fall.
+        match receiver.recv_timeout(patience) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => crate::output::warn(&format!("cairn-agent: {error}")),
+            Err(_) => crate::output::warn("cairn-agent: its record cannot be written: the disk does not answer"),
         }
     }
 }
