@@ -70,7 +70,7 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 fn dispatch(arguments: &[OsString]) -> Result<(), Stop> {
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or("?")).collect();
     if let ["activate" | "revert" | "pull" | "boot", ..] = words.as_slice() {
-        private::correct(&Paths::host()).map_err(advised)?;
+        private::correct(&Paths::host());
     }
     match words.as_slice() {
         ["serve", options @ ..] => serve_with(options),

@@ -27,7 +27,7 @@ use crate::activation::record;
 use crate::error::{Fault, Result};
 use crate::folder::Folder;
 use crate::paths::Paths;
-use crate::{files, manifests, services, systemd};
+use crate::{files, manifests, output, services, systemd};
 
 #[cfg(test)]
 #[path = "fixtures/maintenance.rs"]
@@ -136,12 +136,19 @@ fn mark(paths: &Paths, name: &ServiceName, file: &str, now: i64) -> Result<Optio
     Ok(mark)
 }
 
+/// In every folder, whatever goes wrong in one of them: a service must not keep itself, or another
+/// instance, in maintenance.
 fn lift(paths: &Paths, name: &ServiceName, file: &str) -> Result<()> {
     files::remove(&mark_path(paths, name))?;
-    services::instance_folders(paths, name)?.iter().try_for_each(|folder| {
-        folder.remove(file)?;
-        forget_ends(folder, file, None)
-    })
+    let folders = services::instance_folders(paths, name)?;
+    let lifted = folders.iter().map(|folder| folder.remove(file)).fold(Ok(()), Result::and);
+    for folder in &folders {
+        if let Err(error) = forget_ends(folder, file, None) {
+            // They mean nothing without the file that leads to one of them.
+            output::warn(&format!("cairn-agent: {error}"));
+        }
+    }
+    lifted
 }
 
 /// While the host's own checks run: whoever comes from the host is not kept out. Gives those that

@@ -12,9 +12,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use crate::error::{Result, file};
-use crate::files;
-use crate::host_record;
 use crate::paths::Paths;
+use crate::{files, host_record, output};
 
 const FOLDER: u32 = 0o700;
 const LOCK: u32 = 0o600;
@@ -38,43 +37,59 @@ pub fn open_lock(path: &Path) -> Result<File> {
 }
 
 /// Corrects what an agent of an earlier version has made. Costs three `stat`s when nothing is wrong.
-pub fn correct(paths: &Paths) -> Result<()> {
-    let state = paths.state_dir();
-    if set(&state, FOLDER)? {
-        for entry in fs::read_dir(&state).map_err(file("cannot list", &state))?.flatten() {
-            let name = entry.file_name();
-            if name == "lock" || name.as_encoded_bytes().ends_with(b".lock") {
-                set(&entry.path(), LOCK)?;
-            }
-        }
+/// What cannot be corrected is said, and keeps nothing from being done: a revert matters more.
+pub fn correct(paths: &Paths) {
+    if let Err(error) = correct_state(paths).and(correct_database(paths)) {
+        output::warn(&format!("cairn-agent: other users of this host may hold its locks: {error}"));
     }
-    let database = paths.at("/nix/var/nix/db");
-    let is_private = fs::metadata(&database).map_or(true, |meta| meta.permissions().mode() & 0o7777 == FOLDER);
-    if !is_private && host_record::is_ours_alone(paths)? {
-        set(&database, FOLDER)?;
-    }
-    Ok(())
 }
 
-/// Whether the mode had to be changed. What is not there needs no mode; a file system that cannot be
-/// written to keeps the one it has, and no lock of ours can be taken on it.
-fn set(path: &Path, mode: u32) -> Result<bool> {
-    let now = match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        other => other.map_err(file("cannot read", path))?.permissions().mode() & 0o7777,
-    };
-    if now == mode {
-        return Ok(false);
+fn correct_state(paths: &Paths) -> Result<()> {
+    let state = paths.state_dir();
+    if !is_other(&state, FOLDER)? {
+        return Ok(());
+    }
+    // The folder last: a process that is killed between leaves a sign that there is more to do.
+    let locks = fs::read_dir(&state).map_err(file("cannot list", &state))?.flatten().filter(|entry| {
+        let name = entry.file_name();
+        name == "lock" || name.as_encoded_bytes().ends_with(b".lock")
+    });
+    let corrected = locks.map(|lock| set(&lock.path(), LOCK)).fold(Ok(()), Result::and);
+    corrected.and(set(&state, FOLDER))
+}
+
+fn correct_database(paths: &Paths) -> Result<()> {
+    let database = paths.at("/nix/var/nix/db");
+    match is_other(&database, FOLDER)? && host_record::is_ours_alone(paths)? {
+        true => set(&database, FOLDER),
+        false => Ok(()),
+    }
+}
+
+/// Whether the mode is another one. What is not there needs no mode.
+fn is_other(path: &Path, mode: u32) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => Ok(other.map_err(file("cannot read", path))?.permissions().mode() & 0o7777 != mode),
+    }
+}
+
+/// A file system that cannot be written to keeps the mode it has: no lock of ours can be taken on it.
+fn set(path: &Path, mode: u32) -> Result<()> {
+    if !is_other(path, mode)? {
+        return Ok(());
     }
     match fs::set_permissions(path, Permissions::from_mode(mode)) {
-        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(false),
-        other => other.map(|()| true).map_err(file("cannot set the mode of", path)),
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+        other => other.map_err(file("cannot set the mode of", path)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -98,7 +113,7 @@ mod tests {
         for other_nix in [false, true] {
             let root = tempfile::tempdir().unwrap();
             let paths = Paths::new(root.path());
-            correct(&paths).unwrap();
+            correct(&paths);
             assert!(!paths.state_dir().exists(), "a host that is not ours stays as it is");
             let database = paths.at("/nix/var/nix/db");
             for folder in [&paths.state_dir(), &database] {
@@ -113,8 +128,13 @@ mod tests {
                 fs::write(lock, "{}").unwrap();
                 fs::set_permissions(lock, Permissions::from_mode(0o644)).unwrap();
             }
-            correct(&paths).unwrap();
-            correct(&paths).unwrap();
+            correct(&paths);
+            // Killed before the folder was done, or with a lock that has gone since.
+            fs::set_permissions(&locks[1], Permissions::from_mode(0o644)).unwrap();
+            fs::set_permissions(paths.state_dir(), Permissions::from_mode(0o755)).unwrap();
+            symlink("nowhere", paths.state_dir().join("gone.lock")).unwrap();
+            correct(&paths);
+            correct(&paths);
             assert_eq!(mode(&paths.state_dir()), 0o700);
             assert_eq!(locks.map(|lock| mode(&lock)), [0o600; 3]);
             assert_eq!(mode(&database), if other_nix { 0o755 } else { 0o700 });
