@@ -26,6 +26,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
 use rustix::io::Errno;
 
+/// How often the kernel is asked again when it cannot say whether a `..` has led out.
+const TRIES: usize = 64;
+
 /// Which links are followed on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
@@ -48,11 +51,18 @@ pub fn open_at(top: &Path, below: &Path, links: Links, flags: OFlags) -> io::Res
         Links::Refused => (resolve | ResolveFlags::NO_SYMLINKS, flags - OFlags::NOFOLLOW),
         Links::Inside => (resolve, flags),
     };
-    match openat2(&folder, below, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-        // Linux before 5.6, or a filter of system calls that does not know it.
-        Err(Errno::NOSYS | Errno::PERM) => step_by_step(folder, top, below, links, flags | OFlags::CLOEXEC),
-        other => Ok(other?),
+    for _ in 0..TRIES {
+        match openat2(&folder, below, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // Something on this computer was renamed or mounted meanwhile, and the path has a `..`.
+            Err(Errno::AGAIN) => {}
+            // Linux before 5.6, or a filter of system calls that does not know it.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                return step_by_step(folder, top, below, links, flags | OFlags::CLOEXEC);
+            }
+            other => return Ok(other?),
+        }
     }
+    Err(Errno::AGAIN.into())
 }
 
 /// The same without `openat2`: name by name, or by the real path of all names.
