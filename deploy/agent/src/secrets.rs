@@ -25,7 +25,12 @@ use crate::{files, manifests};
 /// a key that the host had before, is not among them, so that it is sent again.
 pub fn kept(paths: &Paths) -> Vec<String> {
     let Ok(keys) = keys(paths) else { return Vec::new() };
-    let opens = |file: &Path| fs::read(file).is_ok_and(|sealed| open_with(&sealed, &keys).is_ok());
+    // NAME.vVERSION
+    let name = |file: &Path| Some(file.file_stem()?.to_str()?.to_owned());
+    let opens = |file: &Path| {
+        let name = name(file).unwrap_or_default();
+        fs::read(file).is_ok_and(|sealed| open_with(&name, &sealed, &keys).is_ok())
+    };
     let listed = fs::read_dir(paths.sealed_secrets()).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         listed.filter(|entry| opens(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -185,10 +190,10 @@ fn keys(paths: &Paths) -> Result<Vec<Vec<u8>>> {
 }
 
 /// The first key that opens it; if none does, what the host's own said.
-fn open_with(ciphertext: &[u8], keys: &[Vec<u8>]) -> std::result::Result<SecretBytes, OpenError> {
+fn open_with(name: &str, ciphertext: &[u8], keys: &[Vec<u8>]) -> std::result::Result<SecretBytes, OpenError> {
     let mut first = None;
     for key in keys {
-        match cairn_secrets::open(ciphertext, key) {
+        match cairn_secrets::open_secret(name, ciphertext, key) {
             Ok(value) => return Ok(value),
             Err(error) => first = first.or(Some(error)),
         }
@@ -202,8 +207,8 @@ const SEALED_TO_ANOTHER: &str = "if the host's SSH key has changed, put the new 
 const COMES_AGAIN: &str = "its file on the host is damaged, or the host's SSH key was replaced: `deploy switch` sends it again, sealed to the key that the host has now; an earlier version opens only with the old key";
 
 fn open(secret: &Secret, ciphertext: &[u8], keys: &[Vec<u8>], advice: &str) -> Result<SecretBytes> {
-    open_with(ciphertext, keys).map_err(|e| {
-        let Secret { name, version } = secret;
+    let Secret { name, version } = secret;
+    open_with(name.as_str(), ciphertext, keys).map_err(|e| {
         AgentError::from(
             Fault::new(format!("the host cannot open the secret `{name}`, version {version}: {e}")).advice(advice),
         )

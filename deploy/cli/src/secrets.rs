@@ -8,7 +8,22 @@ use cairn_closure::Secret;
 use cairn_protocol::SealedSecret;
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
-use cairn_secrets::{ForHost, Identities, LocalVault, Recipient, SecretBytes, SecretName, Vault};
+use cairn_secrets::{Accepted, ForHost, Identities, LocalVault, Recipient, SecretBytes, SecretName, Vault};
+
+use crate::host_keys;
+
+/// The committed secrets of a project, if they belong to the same project as the last time.
+pub fn open(project: &Project) -> Result<Vault> {
+    let vault = Vault::open(&project.root)?;
+    let accepted = Accepted::open(&host_keys::folder()?, &project.root)?;
+    accepted.check_vault(vault.index(), &vault.index_file())?;
+    Ok(vault)
+}
+
+/// The names of what a closure wants.
+pub fn names(secrets: &[Secret]) -> Result<Vec<SecretName>> {
+    Ok(secrets.iter().map(|secret| SecretName::parse(secret.name.as_str())).collect::<Result<_, _>>()?)
+}
 
 pub struct Secrets {
     vault: Option<Vault>,
@@ -17,7 +32,7 @@ pub struct Secrets {
 
 impl Secrets {
     pub fn of(project: &Project) -> Result<Self> {
-        let vault = Vault::exists(&project.root).then(|| Vault::open(&project.root)).transpose()?;
+        let vault = Vault::exists(&project.root).then(|| open(project)).transpose()?;
         Ok(Self { vault, local: LocalVault::of(&project.root) })
     }
 
@@ -50,12 +65,18 @@ impl Secrets {
                 file.display()
             );
         }
+        // Made on this computer, so it cannot be guessed.
         let local = match vault.ciphertext(&name)? {
             None => self.local.existing(&name)?,
             Some(_) => None,
         };
         match local {
             Some(value) => Ok(value),
+            None if vault.ciphertext(&name)?.is_some() && !vault.is_for_notifications(&name)? => bail!(
+                "{}: the value of `{name}` was set before `notifications = true` stood in [secrets.{name}], so it may have been made for something else\n  help: make another value for notifications: `deploy secrets set {name}`{}",
+                vault.file(&name).display(),
+                if vault.index().vault.is_none() { ", after `deploy secrets rekey`" } else { "" }
+            ),
             None => Ok(vault.reveal(&name, &Identities::find(&[])?)?),
         }
     }
@@ -68,8 +89,7 @@ impl Secrets {
             "the host has no ed25519 SSH key that secrets could be sealed to\n  help: make one there with `ssh-keygen -A`",
         )?;
         let key = Recipient::parse(key).map_err(anyhow::Error::msg)?;
-        let names =
-            secrets.iter().map(|secret| SecretName::parse(secret.name.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let names = names(secrets)?;
         let reader = ForHost { name: &host.name, key: &key, local: self.local_to(host) };
         let sealed = vault.for_host(&reader, &names, &Identities::find(&[])?)?;
         let sent = |sealed: cairn_secrets::Sealed| {
@@ -77,6 +97,11 @@ impl Secrets {
             Ok(SealedSecret { name: sealed.name.to_string(), version: sealed.version, ciphertext })
         };
         sealed.into_iter().map(sent).collect()
+    }
+
+    /// Which project the secrets belong to.
+    pub fn vault_id(&self) -> Option<&str> {
+        self.vault.as_ref()?.index().vault.as_deref()
     }
 
     /// Only machines of this computer get values that nobody committed.

@@ -1,14 +1,19 @@
-//! Keys that secrets were encrypted to before, by this user on this computer.
+//! What this user has accepted of a project on this computer: keys that secrets were encrypted to, and
+//! folders outside that definitions may read.
 //!
 //! Who may read a secret stands in the repository, so a pull request can add a reader, and the next
 //! `deploy secrets set` would encrypt to it. What was accepted before is therefore kept outside of the
 //! repository, as `known_hosts` is: one file for each project, in a folder that the caller names
-//! (`~/.local/state/cairn/recipients`). The first use of a project takes the readers of its index as they
+//! (`~/.local/state/cairn/accepted`). The first use of a project takes the readers of its index as they
 //! are. Later, these are new:
 //!
 //! * an operator's key that was never accepted,
 //! * a host's key that is not the one last used for that host,
-//! * a host that did not read that secret before.
+//! * a host that did not read that secret before,
+//! * a secret that a host was not sent before.
+//!
+//! The record also keeps which project the files belong to (`vault` of the index): another id would let
+//! files of another project stand in place of this one's.
 //!
 //! A project is known by the folder it lies in. All worktrees of a git repository are one project:
 //! looking at a pull request in a fresh worktree must not be a first use.
@@ -110,6 +115,15 @@ struct Record {
     /// Secret → the hosts that read it.
     #[serde(default)]
     secrets: BTreeMap<String, BTreeSet<String>>,
+    /// Host → the secrets that it was sent.
+    #[serde(default)]
+    sent: BTreeMap<String, BTreeSet<String>>,
+    /// Folders outside of the project that definitions may read.
+    #[serde(default)]
+    outside: BTreeSet<String>,
+    /// The id of the index.
+    #[serde(default)]
+    vault: Option<String>,
 }
 
 impl Accepted {
@@ -177,6 +191,7 @@ impl Accepted {
     /// Takes the readers of these as known; at the first use also those of the rest of the index.
     pub fn accept(&mut self, index: &Index, sealings: &[Sealing<'_>]) -> Result<()> {
         self.change(|record| {
+            record.vault.clone_from(&index.vault);
             if record.operators.is_none() {
                 // A host that was sealed for already keeps its key: another one is for a person to accept.
                 let unknown = |name: &String| !record.hosts.contains_key(name) && !record.recipients.contains_key(name);
@@ -218,14 +233,62 @@ impl Accepted {
         !self.keys_of(host).is_empty()
     }
 
-    /// Records the key that secrets of a host are sealed to.
-    pub fn accept_host(&mut self, host: &str, way: Way, key: &Recipient) -> Result<()> {
-        let mut after = self.record.clone();
-        after.accept_host(host, way, key);
-        match after == self.record {
-            true => Ok(()),
-            false => self.change(|record| record.accept_host(host, way, key)),
+    /// Refuses an index that belongs to another project than the last time.
+    pub fn check_vault(&self, index: &Index, file: &Path) -> Result<()> {
+        match &self.record.vault {
+            Some(before) if index.vault.as_ref() != Some(before) => Err(SecretsError::OtherVault {
+                index: file.to_owned(),
+                now: index.vault.clone(),
+                before: before.clone(),
+                record: self.file.clone(),
+            }),
+            _ => Ok(()),
         }
+    }
+
+    /// Those of the secrets that a host, which was sent others, did not get before.
+    pub fn unsent<'n>(&self, host: &str, secrets: &'n [SecretName]) -> Vec<&'n SecretName> {
+        if !self.knows_host(host) {
+            return Vec::new();
+        }
+        let was_sent = |name: &str| self.record.sent.get(host).is_some_and(|sent| sent.contains(name));
+        let reads = |name: &str| self.record.secrets.get(name).is_some_and(|hosts| hosts.contains(host));
+        secrets.iter().filter(|name| !was_sent(name.as_str()) && !reads(name.as_str())).collect()
+    }
+
+    /// Folders outside of the project that definitions may read, free of links.
+    pub fn outside(&self) -> Vec<PathBuf> {
+        self.record.outside.iter().map(PathBuf::from).collect()
+    }
+
+    pub fn accept_outside(&mut self, folder: &Path) -> Result<()> {
+        let Some(text) = folder.to_str().filter(|text| !self.record.outside.contains(*text)) else { return Ok(()) };
+        let text = text.to_owned();
+        self.change(|record| record.outside.extend([text]))
+    }
+
+    /// Records that a host gets these secrets.
+    pub fn accept_sent(&mut self, host: &str, secrets: &[SecretName]) -> Result<()> {
+        self.change(|record| record.accept_sent(host, secrets))
+    }
+
+    /// Records the key that secrets of a host are sealed to, and which ones.
+    pub fn accept_host(
+        &mut self,
+        host: &str,
+        way: Way,
+        key: &Recipient,
+        secrets: &[SecretName],
+        vault: Option<&str>,
+    ) -> Result<()> {
+        let change = |record: &mut Record| {
+            record.accept_host(host, way, key);
+            record.accept_sent(host, secrets);
+            record.vault = vault.map(str::to_owned).or(record.vault.take());
+        };
+        let mut after = self.record.clone();
+        change(&mut after);
+        if after == self.record { Ok(()) } else { self.change(change) }
     }
 
     /// Changes the record as it is on disk now.
@@ -251,6 +314,10 @@ impl Record {
     fn accept_hosts_of(&mut self, secret: &SecretName, readers: &[Reader<'_>]) {
         let hosts = readers.iter().filter(|reader| reader.is_host).map(|reader| reader.name.to_owned());
         self.secrets.insert(secret.to_string(), hosts.collect());
+    }
+
+    fn accept_sent(&mut self, host: &str, secrets: &[SecretName]) {
+        self.sent.entry(host.to_owned()).or_default().extend(secrets.iter().map(ToString::to_string));
     }
 
     fn accept_host(&mut self, host: &str, way: Way, key: &Recipient) {

@@ -11,13 +11,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::at;
+use crate::header::Header;
 use crate::identity::Identities;
 use crate::index::Entry;
 use crate::name::SecretName;
 use crate::recipient::Recipient;
-use crate::seal::Header;
 use crate::vault::{INDEX, Vault};
-use crate::{Result, SecretsError};
+use crate::{MISPLACED, Result, SecretsError};
 
 /// A host as the project defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum State {
     PerComputer,
 }
 
+const UNLABELLED: &str = "the files do not say which secret they hold, so one could be put in the place of another: `deploy secrets rekey` writes them anew, and values and versions stay";
+
 /// Whether no other computer ever needs the value, so that each makes its own.
 pub(crate) fn is_for_machines_only(entry: &Entry, hosts: &[ProjectHost]) -> bool {
     let mut readers = hosts.iter().filter(|host| entry.allows(&host.name)).peekable();
@@ -89,7 +91,10 @@ impl Vault {
         }
         self.check_keys(hosts, &mut faults);
         self.check_folder(&mut faults)?;
-        let notes = if begun { Vec::new() } else { self.still_to_do(hosts) };
+        let mut notes = if begun { Vec::new() } else { self.still_to_do(hosts) };
+        if self.index().vault.is_none() && !self.has_no_files() {
+            notes.push(UNLABELLED.to_owned());
+        }
         Ok(Findings { faults, notes })
     }
 
@@ -146,6 +151,10 @@ impl Vault {
         faults: &mut Vec<Fault>,
     ) -> Result<()> {
         let file = self.file(name);
+        if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+            // A look at the folder tells that.
+            return Ok(());
+        }
         let mut add = |problem: String, help: String| faults.push(Fault { file: file.clone(), problem, help });
         let Some(ciphertext) = self.ciphertext(name)? else {
             if !is_for_machines_only(entry, hosts) {
@@ -176,6 +185,7 @@ impl Vault {
                 format!("it cannot be decrypted with {}", tried.join(", ")),
                 format!("ask an operator to add your key to [operators] and to {rekey}"),
             ),
+            Err(SecretsError::Misplaced { problem, .. }) => add(problem, MISPLACED.into()),
             Err(SecretsError::Open { source, .. }) => {
                 let help = format!("take it from version control again, or run `deploy secrets set {name}`");
                 add(source.to_string(), help);

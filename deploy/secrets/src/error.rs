@@ -7,6 +7,9 @@ use crate::accepted::NewReader;
 use crate::name::SecretName;
 use crate::open::OpenError;
 
+/// What helps when a file holds another secret than its name says.
+pub(crate) const MISPLACED: &str = "take the file from version control as it was; after a secret was renamed, or a file was written by hand or by an earlier version, set the value anew with `deploy secrets set`";
+
 pub type Result<T, E = SecretsError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,12 @@ pub enum SecretsError {
     #[error("{}: {source}{}", file.display(), open_help(name, source, tried))]
     Open { name: SecretName, file: PathBuf, tried: Vec<String>, source: OpenError },
 
+    #[error("{}: this is not the file of `{name}`: {problem}\n  help: {MISPLACED}", file.display())]
+    Misplaced { name: SecretName, file: PathBuf, problem: String },
+
+    #[error("{}: the secrets belong to another project than the last time on this computer: `vault` is {}, and was {before}\n  help: find out who changed that line: with it, files of another project can stand in place of this one's. If it is meant, take `vault` out of {}", index.display(), now.as_deref().unwrap_or("missing"), record.display())]
+    OtherVault { index: PathBuf, now: Option<String>, before: String, record: PathBuf },
+
     #[error("{}: {reason}", file.display())]
     Identity { file: PathBuf, reason: String },
 
@@ -83,6 +92,9 @@ pub enum SecretsError {
 
     #[error("nothing was written: the new readers were not accepted\n  help: take them out of {}, and run the command again", file.display())]
     Declined { file: PathBuf },
+
+    #[error("{}: {problem}, so it was not made by deploy here\n  help: values for machines of this computer lie in {}: remove what the repository put there, and run the command again", path.display(), dir.display())]
+    NotLocal { path: PathBuf, problem: &'static str, dir: PathBuf },
 
     #[error("{}: the local value of `{name}` cannot be decrypted any more\n  help: remove the file; another value is made, and services that kept the old one must be set up anew", file.display())]
     LocalLost { name: SecretName, file: PathBuf },
@@ -122,6 +134,7 @@ fn open_help(name: &SecretName, source: &OpenError, tried: &[String]) -> String 
             format!("\n  help: take the file from version control again, or run `deploy secrets set {name}`")
         }
         OpenError::HostKey { .. } => String::new(),
+        OpenError::OtherSecret { .. } => format!("\n  help: {MISPLACED}"),
     }
 }
 

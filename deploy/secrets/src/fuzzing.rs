@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::header::Header;
 use crate::index::Editor;
-use crate::seal::Header;
 use crate::{Index, Recipient, Result, SecretName};
 
 /// The numbers of native and of SSH recipients that a sealed file's header names.

@@ -1,10 +1,11 @@
 //! What one host needs, encrypted to that host alone, when it is deployed to.
 
+use crate::header::Header;
 use crate::identity::Identities;
 use crate::local::LocalVault;
 use crate::name::{SecretName, is_plain};
 use crate::recipient::Recipient;
-use crate::seal::{Header, seal};
+use crate::seal::seal;
 use crate::vault::Vault;
 use crate::{Result, SecretsError};
 
@@ -64,8 +65,11 @@ impl Vault {
                 file: self.index_file(),
             });
         }
-        let for_host =
-            |value: &_| seal(value, [host.key]).map_err(|reason| SecretsError::Seal { name: name.clone(), reason });
+        let label = self.label(name, false);
+        let for_host = |value: &_| {
+            let sealed = seal(value, [host.key], label.as_ref());
+            sealed.map_err(|reason| SecretsError::Seal { name: name.clone(), reason })
+        };
         let Some(committed) = self.ciphertext(name)? else {
             let (Some(local), Some(generator)) = (host.local, entry.generate) else {
                 let generated = entry.generate.is_some();
@@ -75,6 +79,8 @@ impl Vault {
             return Ok(Sealed { name: name.clone(), version, ciphertext: for_host(&value)? });
         };
         let version = entry.version;
+        // A header that was changed does not open on the host.
+        self.check_place(name, &committed)?;
         if self.is_for_key(&committed, host) {
             return Ok(Sealed { name: name.clone(), version, ciphertext: committed });
         }

@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 use crate::error::at;
 use crate::files::{create, must_be_private, private_dir};
+use crate::header::Header;
 use crate::open::{OpenError, decrypt};
 use crate::prompt::ask_hidden;
 use crate::recipient::Recipient;
-use crate::seal::Header;
 use crate::value::SecretBytes;
 use crate::{Result, SecretsError};
 

@@ -1,6 +1,7 @@
 //! `deploy secrets init`: from nothing, or from a colleague's clone, to a vault one can use.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::accepted::Approve;
@@ -9,7 +10,7 @@ use crate::error::at;
 use crate::identity::{Identities, default_file, make_identity};
 use crate::name::{SecretName, is_plain};
 use crate::recipient::Recipient;
-use crate::vault::{FOLDER, INDEX, NewValue, Vault};
+use crate::vault::{FOLDER, INDEX, NewValue, Vault, new_id};
 use crate::{Result, files};
 
 /// What a new index holds.
@@ -33,6 +34,8 @@ const TEMPLATE: &str = "\
 #   hosts = [\"web-1\"]
 #   generate = \"password:32\"      # optional: made, never typed; or hex:32, base64:32
 #   help = \"the API's own role\"   # optional
+#
+# Which project the files belong to; written by deploy:
 ";
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -77,10 +80,15 @@ pub fn init(
         }
     };
     let dir = project.join(FOLDER);
+    if dir.is_symlink() {
+        let reason = io::Error::other("it is a link: put the folder itself there");
+        return Err(at("write to", &dir)(reason));
+    }
     fs::create_dir_all(&dir).map_err(at("make", &dir))?;
     if !Vault::exists(project) {
         let file = dir.join(INDEX);
-        files::create(&file, TEMPLATE.as_bytes(), 0o644).map_err(at("make", &file))?;
+        let text = format!("{TEMPLATE}vault = \"{}\"\n", new_id());
+        files::create(&file, text.as_bytes(), 0o644).map_err(at("make", &file))?;
         done.index = Some(file);
     }
     let mut vault = Vault::open(project)?;

@@ -15,8 +15,9 @@
 //!   restarts a service for the one and not for the other.
 //! * `sealed-to` in the index names the keys that a file is encrypted to. A file's header cannot:
 //!   `age1…` keys stand there without a name. `rekey` writes only files where it differs.
-//! * Who can write to the repository can put another value in place of a secret. Who may do so is
-//!   for the repository's host and its reviews to say.
+//! * A person who can write to the repository can put another value in place of a secret, but not the
+//!   value of another secret, which they cannot decrypt: each file says which secret of which project it
+//!   holds, and links in `secrets/` are not followed.
 //! * A reader that somebody adds to the repository gets nothing silently: whatever encrypts takes an
 //!   [`Approve`], and [`Accepted`] keeps, outside of the repository, the keys that were approved before.
 //!
@@ -30,10 +31,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod header;
 mod open;
 mod value;
 
-pub use open::{MAX_FILE, OpenError, open};
+pub use open::{MAX_FILE, OpenError, open, open_secret};
 pub use value::{MAX_VALUE, SecretBytes};
 
 #[cfg(feature = "vault")]
@@ -89,6 +91,9 @@ pub use self::{
     recipient::Recipient,
     vault::{FOLDER, INDEX, NewValue, Rekeyed, Vault},
 };
+
+#[cfg(feature = "vault")]
+pub(crate) use self::error::MISPLACED;
 
 /// The candidate closest to `name`, when it is close enough to have been meant.
 #[cfg(feature = "vault")]

@@ -6,6 +6,7 @@ use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor, Identity};
 use zeroize::Zeroizing;
 
+use crate::header::Header;
 use crate::value::{MAX_VALUE, SecretBytes};
 
 /// Longest file that is looked at: the longest value, armoured, with a generous header.
@@ -22,6 +23,17 @@ pub enum OpenError {
     TooLong,
     #[error("the host's key cannot be used: {reason}")]
     HostKey { reason: &'static str },
+    #[error("it holds another secret, `{holds}`")]
+    OtherSecret { holds: String },
+}
+
+/// As [`open`], of a file that must hold the secret of this name if it says which one it holds.
+pub fn open_secret(name: &str, ciphertext: &[u8], host_key_pem: &[u8]) -> Result<SecretBytes, OpenError> {
+    // Decrypting it proves that the header is the one that was written.
+    match Header::read(ciphertext).and_then(|header| header.label) {
+        Some(label) if label.name != name => Err(OpenError::OtherSecret { holds: label.name }),
+        _ => open(ciphertext, host_key_pem),
+    }
 }
 
 /// Decrypts a file (armoured or not) with the content of an OpenSSH ed25519 private key file, such

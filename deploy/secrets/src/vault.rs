@@ -1,18 +1,25 @@
 //! The folder `secrets/` of a project: its index and its files, read and changed together.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use cairn_beneath::Links;
+use rand::RngCore as _;
+use rand::rngs::OsRng;
+use rustix::fs::OFlags;
 
 use crate::accepted::{Approve, Sealing};
 use crate::error::at;
 use crate::files::{self, Prepared};
 use crate::generate::Generator;
+use crate::header::{Header, Label};
 use crate::identity::Identities;
 use crate::index::{Editor, Entry, Index, Reader, SealedTo};
 use crate::name::{HostPattern, SecretName, is_plain};
+use crate::open::MAX_FILE;
 use crate::recipient::Recipient;
-use crate::seal::{Header, seal};
+use crate::seal::seal;
 use crate::value::{MAX_VALUE, SecretBytes};
 use crate::{Result, SecretsError};
 
@@ -20,6 +27,8 @@ use crate::{Result, SecretsError};
 pub const FOLDER: &str = "secrets";
 /// The index in it.
 pub const INDEX: &str = "secrets.toml";
+/// An index of a thousand secrets has some 300 kB.
+const LONGEST_INDEX: u64 = 16 << 20;
 
 /// A project's committed secrets.
 ///
@@ -28,6 +37,7 @@ pub const INDEX: &str = "secrets.toml";
 /// raised version, which the same command repairs.
 #[derive(Debug)]
 pub struct Vault {
+    project: PathBuf,
     dir: PathBuf,
     index: Index,
 }
@@ -52,9 +62,8 @@ pub struct Rekeyed {
 impl Vault {
     /// The secrets of the project at `project`.
     pub fn open(project: &Path) -> Result<Self> {
-        let dir = project.join(FOLDER);
-        let (_, index) = read_index(&dir)?;
-        Ok(Self { dir, index })
+        let (_, index) = read_index(project)?;
+        Ok(Self { project: project.to_owned(), dir: project.join(FOLDER), index })
     }
 
     /// Whether the project has any.
@@ -88,11 +97,42 @@ impl Vault {
 
     /// The content of a secret's file; `None` when there is none.
     pub fn ciphertext(&self, name: &SecretName) -> Result<Option<Vec<u8>>> {
-        let file = self.file(name);
-        match fs::read(&file) {
+        match read_file(&self.project, &name.file_name(), 2 * MAX_FILE as u64) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(Some).map_err(at("read", &file)),
+            other => other.map(Some).map_err(at("read", &self.file(name))),
         }
+    }
+
+    pub(crate) fn has_no_files(&self) -> bool {
+        self.index.secrets.keys().all(|name| self.file(name).symlink_metadata().is_err())
+    }
+
+    /// What the file of a secret must say of itself. Nothing, in a vault of an earlier version.
+    pub(crate) fn label(&self, name: &SecretName, notifications: bool) -> Option<Label> {
+        self.index.vault.clone().map(|vault| Label { name: name.to_string(), vault, notifications })
+    }
+
+    /// Refuses a file that holds another secret, be it of this project or of another.
+    pub(crate) fn check_place(&self, name: &SecretName, ciphertext: &[u8]) -> Result<()> {
+        let label = Header::read(ciphertext).and_then(|header| header.label);
+        let problem = match (&self.index.vault, label) {
+            (_, Some(label)) if label.name != name.as_str() => format!("it holds the secret `{}`", label.name),
+            (Some(vault), Some(label)) if label.vault != *vault => "it belongs to another project".to_owned(),
+            (None, Some(label)) => {
+                format!("{} has lost its line `vault = \"{}\"`", self.index_file().display(), label.vault)
+            }
+            (Some(_), None) => "it does not say which secret it holds".to_owned(),
+            (Some(_), Some(_)) | (None, None) => return Ok(()),
+        };
+        Err(SecretsError::Misplaced { name: name.clone(), file: self.file(name), problem })
+    }
+
+    /// Whether the value was made for notifications: the index allows it, and did so already when the
+    /// value was set. A line that is added to the index later does not put the value into use.
+    pub fn is_for_notifications(&self, name: &SecretName) -> Result<bool> {
+        let allowed = self.entry(name)?.notifications;
+        let label = self.ciphertext(name)?.and_then(|file| Header::read(&file)?.label);
+        Ok(allowed && label.is_some_and(|label| label.notifications))
     }
 
     /// Decrypts a secret.
@@ -102,6 +142,7 @@ impl Vault {
         let Some(ciphertext) = self.ciphertext(name)? else {
             return Err(SecretsError::NoValue { name: name.clone(), file, generated: entry.generate.is_some() });
         };
+        self.check_place(name, &ciphertext)?;
         if identities.is_empty() {
             return Err(SecretsError::NoIdentity { name: name.clone(), looked: identities.looked() });
         }
@@ -146,7 +187,14 @@ impl Vault {
             }
             entry.version += 1;
             vault.approve(&[(name, &entry)], approve)?;
-            let prepared = vault.seal(name, &mut entry, &value)?;
+            // From the first value on, files say what they hold.
+            let id = vault.index.vault.clone().or_else(|| vault.has_no_files().then(new_id));
+            if let Some(id) = id.as_ref().filter(|_| vault.index.vault.is_none()) {
+                editor.set_vault(id);
+            }
+            let notifications = entry.notifications;
+            let label = id.map(|vault| Label { name: name.to_string(), vault, notifications });
+            let prepared = vault.seal(name, &mut entry, &value, label.as_ref())?;
             editor.set_sealed(name, &entry);
             Ok((entry.version, vec![prepared]))
         })
@@ -185,10 +233,19 @@ impl Vault {
     ) -> Result<Vec<Rekeyed>> {
         self.change(|vault, editor| {
             let all = || vault.index.secrets.keys().filter(|name| vault.file(name).exists()).cloned().collect();
+            // Files of an earlier version say from now on what they hold; all of them, or none.
+            let id = match (&vault.index.vault, names.is_empty()) {
+                (None, true) => Some(new_id()),
+                (known, _) => known.clone(),
+            };
+            if let Some(id) = id.as_ref().filter(|_| vault.index.vault.is_none()) {
+                editor.set_vault(id);
+            }
+            let becomes_labelled = id != vault.index.vault;
             let names: Vec<SecretName> = if names.is_empty() { all() } else { names.to_vec() };
             let mut stale = Vec::new();
             for name in names {
-                if !vault.is_up_to_date(&name)? {
+                if becomes_labelled || !vault.is_up_to_date(&name)? {
                     let entry = vault.entry(&name)?.clone();
                     stale.push((name, entry));
                 }
@@ -198,7 +255,10 @@ impl Vault {
             for (name, mut entry) in stale {
                 let value = vault.reveal(&name, identities)?;
                 let before = std::mem::take(&mut entry.sealed_to);
-                files.push(vault.seal(&name, &mut entry, &value)?);
+                // What the value was made for does not change.
+                let notifications = vault.is_for_notifications(&name)?;
+                let label = id.clone().map(|vault| Label { name: name.to_string(), vault, notifications });
+                files.push(vault.seal(&name, &mut entry, &value, label.as_ref())?);
                 editor.set_sealed(&name, &entry);
                 done.push(Rekeyed {
                     added: missing_from(&entry.sealed_to, &before),
@@ -234,8 +294,10 @@ impl Vault {
     /// and the file's header tell.
     pub fn is_up_to_date(&self, name: &SecretName) -> Result<bool> {
         let entry = self.entry(name)?;
-        let header = self.ciphertext(name)?.and_then(|file| Header::read(&file));
-        Ok(self.index.is_up_to_date(entry) && header == Some(Header::of(&self.index.readers(entry))))
+        let Some(header) = self.ciphertext(name)?.and_then(|file| Header::read(&file)) else { return Ok(false) };
+        let made_for = header.label.as_ref().is_some_and(|label| label.notifications);
+        let wanted = Header::of(&self.index.readers(entry), self.label(name, made_for));
+        Ok(self.index.is_up_to_date(entry) && header == wanted)
     }
 
     /// Refuses a secret whose value is made, before anybody types one.
@@ -247,12 +309,18 @@ impl Vault {
         SecretsError::Generated { name: name.clone(), file: self.index_file(), generate: kind.to_string() }
     }
 
-    fn seal(&self, name: &SecretName, entry: &mut Entry, value: &SecretBytes) -> Result<Prepared> {
+    fn seal(
+        &self,
+        name: &SecretName,
+        entry: &mut Entry,
+        value: &SecretBytes,
+        label: Option<&Label>,
+    ) -> Result<Prepared> {
         if self.index.operators.is_empty() {
             return Err(SecretsError::NoOperators { name: name.clone(), file: self.index_file() });
         }
         let readers = self.index.readers(entry);
-        let sealed = seal(value, readers.iter().map(|reader| reader.key));
+        let sealed = seal(value, readers.iter().map(|reader| reader.key), label);
         let sealed = sealed.map_err(|reason| SecretsError::Seal { name: name.clone(), reason })?;
         let sealed_to = readers.iter().map(SealedTo::from).collect();
         entry.sealed_to = sealed_to;
@@ -262,7 +330,7 @@ impl Vault {
     /// Runs a change under the lock, on the index as it is now, and writes what it prepared.
     fn change<T>(&mut self, work: impl FnOnce(&Self, &mut Editor) -> Result<(T, Vec<Prepared>)>) -> Result<T> {
         let _lock = files::lock(&self.dir)?;
-        let (before, index) = read_index(&self.dir)?;
+        let (before, index) = read_index(&self.project)?;
         self.index = index;
         let file = self.index_file();
         let mut editor = Editor::new(&file, &before)?;
@@ -281,12 +349,40 @@ const TOO_LONG: &str = "it is longer than 1 MiB, and systemd takes no longer cre
 const NO_KIND: &str =
     "there is no kind of value to make\n  help: name one: `--generate password:32`, `hex:32` or `base64:32`";
 
-fn read_index(dir: &Path) -> Result<(String, Index)> {
-    let file = dir.join(INDEX);
-    let text = match fs::read_to_string(&file) {
+/// The bytes of a file of the folder. A link in its place, or in the folder's, is an error: it could lead
+/// to a secret of another project.
+fn read_file(project: &Path, name: &str, most: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = cairn_beneath::open_at(project, &Path::new(FOLDER).join(name), Links::Refused, flags);
+    let file = File::from(opened.map_err(|error| match cairn_beneath::leads_out(&error) {
+        true => io::Error::other("it is a link, or its folder is one: put the file itself there"),
+        false => error,
+    })?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(io::Error::other(format!("it is larger than {most} bytes"))),
+        false => Ok(bytes),
+    }
+}
+
+/// The id of a new vault.
+pub(crate) fn new_id() -> String {
+    let mut id = [0_u8; 16];
+    OsRng.fill_bytes(&mut id);
+    hex::encode(id)
+}
+
+fn read_index(project: &Path) -> Result<(String, Index)> {
+    let file = project.join(FOLDER).join(INDEX);
+    let text = match read_file(project, INDEX, LONGEST_INDEX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SecretsError::NoIndex { file }),
         other => other.map_err(at("read", &file))?,
     };
+    let text = String::from_utf8(text).map_err(|_| at("read", &file)(io::ErrorKind::InvalidData.into()))?;
     let index = Index::parse(&file, &text)?;
     Ok((text, index))
 }

@@ -119,7 +119,7 @@ fn every_kind_of_fault_is_told_in_one_run() {
         ("absent.age", "has no value"),
         ("damaged.age", "no age file"),
         ("foreign.age", "not encrypted to exactly"),
-        ("foreign.age", "cannot be decrypted with"),
+        ("foreign.age", "does not say which secret it holds"),
         ("link.age", "no plain file"),
         ("loose.age", "others may change it"),
         ("stale.age", "not encrypted to exactly"),
@@ -132,6 +132,10 @@ fn every_kind_of_fault_is_told_in_one_run() {
     }
     assert_eq!(faults.len(), 11, "{told:#?}");
     assert!(faults.iter().all(|fault| !fault.help.is_empty()));
+    let by_another = vault.check(&[], &mallory.identities()).unwrap().faults;
+    let told =
+        |f: &cairn_secrets::Fault| f.file.ends_with("loose.age") && f.problem.contains("cannot be decrypted with");
+    assert!(by_another.iter().any(told), "{by_another:#?}");
 }
 
 #[test]

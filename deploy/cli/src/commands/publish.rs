@@ -19,7 +19,7 @@ use crate::arguments::PublishOptions;
 use crate::context::Context;
 use crate::display::{size, table};
 use crate::host_keys::HostKeys;
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::{context, source};
 
 #[derive(Serialize)]
@@ -112,8 +112,12 @@ impl Run<'_> {
         let secrets: Vec<Secret> = wanted.secrets().into_iter().cloned().collect();
         let recipient = recipient(host, pull, &secrets)?;
         let sealed_to = (!secrets.is_empty()).then_some(recipient);
-        if let Some(news) = sealed_to.map(|key| self.host_keys.check(host, key)).transpose()?.flatten() {
+        let names = secrets::names(&secrets)?;
+        if let Some(news) = sealed_to.map(|key| self.host_keys.check(host, key, &names)).transpose()?.flatten() {
             self.context.display.note(&news);
+        }
+        if let Some(unsent) = self.host_keys.unsent(host, &names) {
+            self.agree_to_send(host, &unsent)?;
         }
         let paths = self.store.closure(std::slice::from_ref(&closure))?;
         self.context.display.note(&format!("{}: {} store paths to {}", host.name, paths.len(), cache.shown()));
@@ -124,7 +128,7 @@ impl Run<'_> {
             let known = before.map(|pointer| pointer.secrets).unwrap_or_default();
             self.pointer(host, &closure, self.seal(host, recipient, &secrets, &known, &cache)?)
         })?;
-        sealed_to.map_or(Ok(()), |key| self.host_keys.used(host, key))?;
+        sealed_to.map_or(Ok(()), |key| self.host_keys.used(host, key, &names, self.secrets.vault_id()))?;
         Ok(Published {
             name: host.name.clone(),
             closure,
@@ -134,6 +138,22 @@ impl Run<'_> {
             bytes_sent: uploaded.bytes,
             to: cache.shown().to_owned(),
         })
+    }
+
+    /// `publish` has no plan that an operator agrees to, so it asks about these alone.
+    fn agree_to_send(&self, host: &Host, unsent: &str) -> Result<()> {
+        if self.host_keys.is_expected(host) {
+            self.context.display.warn(unsent);
+            return Ok(());
+        }
+        match self.context.display.ask(&format!("{unsent}\nPublish them?")) {
+            Some(true) => Ok(()),
+            Some(false) => bail!("{}: nothing was published", host.name),
+            None => bail!(
+                "{unsent}\n  help: if `hosts` of these in secrets/secrets.toml are meant to match it, run this again with `--accept-recipient {}`",
+                host.name
+            ),
+        }
     }
 
     fn pointer(&self, host: &Host, closure: &StorePath, secrets: Vec<PointedSecret>) -> Result<Pointer> {

@@ -42,7 +42,7 @@ struct Secrets<'a> {
 
 impl Secrets<'_> {
     fn vault(&self) -> Result<Vault> {
-        Ok(Vault::open(&self.project.root)?)
+        crate::secrets::open(self.project)
     }
 
     fn identities(&self) -> Result<Identities> {

@@ -11,13 +11,14 @@ use cairn_notify::Announcer;
 use cairn_protocol::{SealedSecret, Source};
 use cairn_recipe::Project;
 use cairn_recipe::project::Host;
-use cairn_secrets::Way;
+use cairn_secrets::{SecretName, Way};
+use cairn_store::Store;
 use serde::Serialize;
 
 use crate::arguments::SwitchOptions;
 use crate::context::Context;
 use crate::host_keys::HostKeys;
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::{display, interrupt, news, source, terminal};
 
 #[derive(Serialize)]
@@ -63,6 +64,9 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     let unanswered = AtomicBool::new(false);
     let ask = |plan: &Plan| {
         context.display.note(display::plan(plan).trim_end());
+        if let Some(unsent) = hosts.iter().find_map(|host| host_keys.unsent(host, &wanted_by(&store, host, plan)?)) {
+            context.display.warn(&unsent);
+        }
         if options.dry_run || options.yes {
             return options.yes && !options.dry_run;
         }
@@ -75,6 +79,12 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
         let agreed = progress.aside(|| ask(plan));
         if agreed {
             news.agreed();
+            for (host, names) in hosts.iter().filter_map(|host| Some((host, wanted_by(&store, host, plan)?))) {
+                if let Err(error) = host_keys.agreed(host, &names) {
+                    // They are asked about again.
+                    progress.aside(|| context.display.warn(&format!("{error:#}")));
+                }
+            }
         }
         agreed
     };
@@ -122,6 +132,14 @@ pub fn run(context: &Context, options: &SwitchOptions) -> Result<u8> {
     conclude(context, &news, reports, options.reach.skip_unreachable)
 }
 
+/// The secrets of a plan, if it is the host's.
+fn wanted_by(store: &Store, host: &Host, plan: &Plan) -> Option<Vec<SecretName>> {
+    // If its manifest cannot be read the switch fails, and says why.
+    let manifest = (host.name == plan.host).then(|| cairn_fleet::manifest_of(store, &plan.closure).ok())??;
+    let wanted: Vec<Secret> = manifest.secrets().into_iter().cloned().collect();
+    secrets::names(&wanted).ok()
+}
+
 /// Seals to the key that the host answers with, if that is the one of the last time, or is accepted.
 fn seal(
     secrets: &Secrets,
@@ -131,11 +149,12 @@ fn seal(
     wanted: &[Secret],
     note: &dyn Fn(&str),
 ) -> Result<Vec<SealedSecret>> {
-    if let Some(news) = key.map(|key| host_keys.check(host, key)).transpose()?.flatten() {
+    let names = secrets::names(wanted)?;
+    if let Some(news) = key.map(|key| host_keys.check(host, key, &names)).transpose()?.flatten() {
         note(&news);
     }
     let sealed = secrets.seal(host, key, wanted)?;
-    key.map_or(Ok(()), |key| host_keys.used(host, key))?;
+    key.map_or(Ok(()), |key| host_keys.used(host, key, &names, secrets.vault_id()))?;
     Ok(sealed)
 }
 

@@ -14,6 +14,7 @@ fn index(operators: &[(&str, &Recipient)], hosts: &[(&str, &Recipient)], secrets
     let entry =
         |pattern: &str| crate::Entry { hosts: vec![HostPattern::parse(pattern).unwrap()], ..crate::Entry::default() };
     Index {
+        vault: None,
         operators: named(operators),
         hosts: named(hosts),
         secrets: secrets.iter().map(|(name, hosts)| (SecretName::parse(name).unwrap(), entry(hosts))).collect(),
@@ -97,14 +98,14 @@ fn the_key_that_a_host_is_sealed_to_is_remembered_for_each_way() {
     let (bench, first, second, pull) = (Bench::new(), key(), key(), key());
     assert!(!bench.open().knows_host("web"));
     assert_eq!(bench.open().other_key("web", &first), None);
-    bench.open().accept_host("web", Way::Switch, &first).unwrap();
+    bench.open().accept_host("web", Way::Switch, &first, &[], None).unwrap();
     assert_eq!(bench.open().other_key("web", &first), None);
     assert_eq!(bench.open().other_key("web", &second), Some(first.as_str()));
     assert_eq!(bench.open().other_key("mail", &second), None);
     // A recipient that a pull request adds is another key, though none was ever used for pulling.
     assert_eq!(bench.open().other_key("web", &pull), Some(first.as_str()));
-    bench.open().accept_host("web", Way::Pull, &pull).unwrap();
-    bench.open().accept_host("web", Way::Switch, &second).unwrap();
+    bench.open().accept_host("web", Way::Pull, &pull, &[], None).unwrap();
+    bench.open().accept_host("web", Way::Switch, &second, &[], None).unwrap();
     assert_eq!((bench.open().other_key("web", &second), bench.open().other_key("web", &pull)), (None, None));
     assert!(bench.open().other_key("web", &first).is_some());
     // Sealing for a host is not yet a first use of the index, and that takes no other key for the host.
@@ -116,10 +117,42 @@ fn the_key_that_a_host_is_sealed_to_is_remembered_for_each_way() {
 }
 
 #[test]
+fn a_secret_that_a_host_was_not_sent_before_is_new() {
+    let (bench, web) = (Bench::new(), key());
+    let [jwt, smtp, db] = ["jwt", "smtp", "db"].map(|name| SecretName::parse(name).unwrap());
+    let all = [jwt.clone(), smtp.clone(), db.clone()];
+    assert!(bench.open().unsent("web", &all).is_empty(), "the first ones are named with the key");
+    bench.open().accept_host("web", Way::Switch, &web, std::slice::from_ref(&jwt), None).unwrap();
+    assert_eq!(bench.open().unsent("web", &all), [&smtp, &db]);
+    // An operator has encrypted one to the host, as a reader of the index.
+    let index = index(&[("alice", &key())], &[("web", &web)], &[("smtp", "web"), ("db", "mail")]);
+    bench.open().accept(&index, &sealings(&index)).unwrap();
+    assert_eq!(bench.open().unsent("web", &all), [&db]);
+    bench.open().accept_sent("web", std::slice::from_ref(&db)).unwrap();
+    assert!(bench.open().unsent("web", &all).is_empty());
+    assert!(bench.open().unsent("mail", &all).is_empty());
+}
+
+#[test]
+fn an_index_that_belongs_to_another_project_than_before_is_refused() {
+    let (bench, file) = (Bench::new(), Path::new("secrets/secrets.toml"));
+    let of = |vault: Option<&str>| Index { vault: vault.map(str::to_owned), ..Index::default() };
+    for vault in [None, Some("a")] {
+        bench.open().check_vault(&of(vault), file).unwrap();
+        bench.open().accept_host("web", Way::Switch, &key(), &[], vault).unwrap();
+    }
+    bench.open().check_vault(&of(Some("a")), file).unwrap();
+    for (other, said) in [(Some("b"), "`vault` is b, and was a"), (None, "`vault` is missing, and was a")] {
+        let error = bench.open().check_vault(&of(other), file).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("secrets/secrets.toml"), "{error}");
+    }
+}
+
+#[test]
 fn the_record_is_private_and_a_damaged_one_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
     let bench = Bench::new();
-    bench.open().accept_host("web", Way::Switch, &key()).unwrap();
+    bench.open().accept_host("web", Way::Switch, &key(), &[], None).unwrap();
     let file = bench.open().file().to_owned();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(file.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);

@@ -43,6 +43,11 @@ impl Editor {
         set(section_of(self.document.as_table_mut(), section), name, value(key.as_str()));
     }
 
+    /// Says which project the files belong to.
+    pub fn set_vault(&mut self, id: &str) {
+        set(self.document.as_table_mut(), "vault", value(id));
+    }
+
     /// Adds a secret that is not there yet.
     pub fn declare(&mut self, name: &SecretName, hosts: &[HostPattern]) {
         let secrets = section_of(self.document.as_table_mut(), "secrets");

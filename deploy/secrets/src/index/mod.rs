@@ -1,6 +1,8 @@
 //! `secrets/secrets.toml`: who may read what. It holds no secret.
 //!
 //! ```toml
+//! vault = "0f3c…"                    # written by deploy: which project the files belong to
+//!
 //! [operators]                        # people (and CI) who may read and change every secret
 //! alice = "age1…"
 //!
@@ -34,6 +36,9 @@ use crate::{Result, SecretsError, nearest};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
+    /// Which project the files belong to: 32 hexadecimal digits. Absent until the first `rekey` of an
+    /// index that an earlier version made.
+    pub vault: Option<String>,
     pub operators: BTreeMap<String, Recipient>,
     pub hosts: BTreeMap<String, Recipient>,
     pub secrets: BTreeMap<SecretName, Entry>,
@@ -79,6 +84,7 @@ impl Index {
         let raw: RawIndex = read(file, text)?;
         let mut faults = Faults { file, text, list: Vec::new() };
         let index = Self {
+            vault: raw.vault.and_then(|vault| faults.vault(vault)),
             operators: faults.keys("operators", raw.operators),
             hosts: faults.keys("hosts", raw.hosts),
             secrets: faults.secrets(raw.secrets),
@@ -115,6 +121,7 @@ impl Index {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawIndex {
+    vault: Option<Spanned<String>>,
     #[serde(default)]
     operators: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
@@ -166,6 +173,16 @@ struct Faults<'a> {
 impl Faults<'_> {
     fn add(&mut self, span: &Range<usize>, what: impl std::fmt::Display) {
         self.list.push(format!("{}:{}: {what}", self.file.display(), line_of(self.text, span.start)));
+    }
+
+    fn vault(&mut self, vault: Spanned<String>) -> Option<String> {
+        let text = vault.get_ref();
+        let valid = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !valid {
+            let said = format!("vault: {text:?} was not written by deploy; take it from version control again");
+            self.add(&vault.span(), said);
+        }
+        valid.then(|| vault.into_inner())
     }
 
     fn keys(&mut self, section: &str, raw: BTreeMap<String, Spanned<String>>) -> BTreeMap<String, Recipient> {
