@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cairn_config::Schema;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -99,17 +100,49 @@ impl Configuration {
     }
 }
 
+/// A template of some thousand lines takes 100,000 steps; ten million take a second.
+const MOST_STEPS: u64 = 10_000_000;
+/// What is written here lies in memory several times.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Takes so many bytes and no more.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Renders one template; a name that it does not find is an error.
 pub(crate) fn jinja(file: &Path, template: &str, values: &minijinja::Value) -> Result<String, String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_fuel(Some(MOST_STEPS));
     let path = file.display().to_string();
-    let mut rendered = environment.render_named_str(&path, template, values).map_err(|error| {
+    let mut bounded = Bounded(Vec::new());
+    let written = environment
+        .template_from_named_str(&path, template)
+        .and_then(|template| template.render_captured_to(values, &mut bounded).map(drop));
+    written.map_err(|error| {
         let line = error.line().map(|line| format!(":{line}")).unwrap_or_default();
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        format!("{path}{line} cannot be rendered: {}{detail}", error.kind())
+        let what = match error.kind() {
+            ErrorKind::OutOfFuel => format!("it takes more than {MOST_STEPS} steps"),
+            ErrorKind::WriteFailure => format!("it writes more than {MOST_BYTES} bytes"),
+            kind => error.detail().map_or(kind.to_string(), |detail| format!("{kind}: {detail}")),
+        };
+        format!("{path}{line} cannot be rendered: {what}")
     })?;
+    let mut rendered = String::from_utf8(bounded.0).map_err(|_| format!("{path} renders no text in UTF-8"))?;
     // Jinja takes the last one away.
     if template.ends_with('\n') {
         rendered.push('\n');
@@ -229,6 +262,20 @@ mod tests {
         let (_dir, image) = image("", "one\n{{ nothing }}\n");
         let fault = image.render(&Table::new(), &around()).unwrap_err();
         assert!(fault.message.contains("x.conf.j2:2 cannot be rendered"), "{}", fault.message);
+    }
+
+    /// A template runs on the operator's computer, outside of every sandbox.
+    #[test]
+    fn a_template_without_end_is_given_up() {
+        for (template, said) in [
+            ("{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}", "steps"),
+            ("{% for a in range(90000) %}{{ 'x' * 1000 }}{% endfor %}", "bytes"),
+            ("{% macro m(n) %}{{ m(n) }}{% endmacro %}{{ m(1) }}", "cannot be rendered"),
+        ] {
+            let (_dir, image) = image("", template);
+            let fault = image.render(&Table::new(), &around()).unwrap_err();
+            assert!(fault.message.contains(said), "{}", fault.message);
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A pull request can change what definitions name. So a name that
 //! leads out, be it absolute, by `..` or by a link, is refused: else `source = "/proc/self/environ"`
 //! would put the operator's credentials into the store, and into the output of a plan. Folders outside
-//! that a project does share are named in `deploy.toml`, and each one that was used is reported.
+//! that a project does share are named in `deploy.toml`. A pull request can change that file as well, so
+//! nothing is read there until the operator has allowed the folder ([`ProjectFiles::allow`]).
 //!
 //! ```toml
 //! [files]
@@ -22,11 +23,15 @@ use crate::error::DefinitionError;
 /// Definitions, templates and what they name are texts.
 const LARGEST_TEXT: u64 = 16 << 20;
 
+/// Folders of the kernel: environments of processes, keys, devices.
+const NEVER: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// `[files]` of `deploy.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilesSection {
-    /// Folders outside of the project that definitions may read, relative to `deploy.toml`.
+    /// Folders outside of the project that definitions may read once an operator has allowed it, relative
+    /// to `deploy.toml`.
     #[serde(default)]
     pub outside: Vec<PathBuf>,
 }
@@ -39,7 +44,10 @@ pub struct ProjectFiles(Arc<Inner>);
 struct Inner {
     /// Absolute, without `..`.
     top: PathBuf,
+    /// What `deploy.toml` names.
     outside: Vec<PathBuf>,
+    /// What the operator allows, free of links.
+    allowed: Vec<PathBuf>,
     used: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -47,7 +55,16 @@ impl ProjectFiles {
     pub fn new(top: &Path, outside: &[PathBuf]) -> Self {
         let top = absolute(top);
         let outside = outside.iter().map(|folder| plain(&top.join(folder))).collect();
-        Self(Arc::new(Inner { top, outside, used: Mutex::default() }))
+        Self(Arc::new(Inner { top, outside, allowed: Vec::new(), used: Mutex::default() }))
+    }
+
+    /// The same, where an operator allows these folders, and what lies below them.
+    #[must_use]
+    pub fn allow(&self, folders: &[PathBuf]) -> Self {
+        let Inner { top, outside, .. } = &*self.0;
+        // One that is not there allows nothing.
+        let allowed = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        Self(Arc::new(Inner { top: top.clone(), outside: outside.clone(), allowed, used: Mutex::default() }))
     }
 
     /// The folders outside of the project that something was read from.
@@ -85,26 +102,51 @@ impl ProjectFiles {
 
     /// Does it beneath the folder that the path lies in: the project's, or one that is allowed.
     fn within<T>(&self, path: &Path, open: impl Fn(&Path, &Path) -> io::Result<T>) -> io::Result<T> {
-        let Inner { top, outside, used } = &*self.0;
+        let Inner { top, outside, used, .. } = &*self.0;
         let path = absolute(path);
-        let allowed = |path: &Path| outside.iter().find(|folder| path.starts_with(folder));
+        let named = |path: &Path| match outside.iter().find(|folder| path.starts_with(folder)) {
+            Some(folder) => self.is_allowed(folder).map(|()| folder),
+            None => Err(self.leads_out()),
+        };
         let note = |folder: &PathBuf| used.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
         if let Ok(below) = path.strip_prefix(top) {
             return match open(top, below) {
-                // A link may lead to where definitions may read.
+                // An absolute link may lead to a place inside, any link to where definitions may read.
                 Err(error) if cairn_beneath::leads_out(&error) => {
                     let real = path.canonicalize().unwrap_or_default();
-                    let allowed = allowed(&real).ok_or_else(|| self.leads_out())?;
-                    note(allowed);
-                    open(allowed, real.strip_prefix(allowed).unwrap_or(&real))
+                    if let Ok(below) = real.strip_prefix(top.canonicalize()?) {
+                        return open(top, below);
+                    }
+                    let folder = named(&real)?;
+                    note(folder);
+                    open(folder, real.strip_prefix(folder).unwrap_or(&real))
                 }
                 other => other,
             };
         }
-        let allowed = allowed(&path).ok_or_else(|| self.leads_out())?;
-        note(allowed);
-        let opened = open(allowed, path.strip_prefix(allowed).unwrap_or(&path));
+        let folder = named(&path)?;
+        note(folder);
+        let opened = open(folder, path.strip_prefix(folder).unwrap_or(&path));
         opened.map_err(|error| if cairn_beneath::leads_out(&error) { self.leads_out() } else { error })
+    }
+
+    /// Whether the operator allows a folder that `deploy.toml` names.
+    fn is_allowed(&self, folder: &Path) -> io::Result<()> {
+        let real = folder.canonicalize()?;
+        if real.parent().is_none() || NEVER.iter().any(|never| real.starts_with(never)) {
+            return Err(io::Error::other(format!(
+                "it is read from {}, and nothing is read from there: it shows what this computer does\n  help: take the folder out of `[files] outside` in deploy.toml",
+                folder.display()
+            )));
+        }
+        match self.0.allowed.iter().any(|allowed| real.starts_with(allowed)) {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "it is read from {}, outside of the project, and only deploy.toml says so\n  help: if definitions may read all that is there, run this again with `--allow-outside {}`; this computer remembers it for the project",
+                folder.display(),
+                real.display()
+            ))),
+        }
     }
 
     fn leads_out(&self) -> io::Error {
@@ -165,8 +207,10 @@ mod tests {
     fn nothing_outside_is_read_unless_it_is_named() {
         let (root, top) = project();
         let private = root.path().canonicalize().unwrap().join("private/key");
+        symlink(top.join("hosts/motd"), top.join("absolute")).unwrap();
         for outside in [&[][..], &[PathBuf::from("../shared")]] {
-            let files = ProjectFiles::new(&top, outside);
+            let files = ProjectFiles::new(&top, outside).allow(&[top.join("../shared")]);
+            assert_eq!(files.read(&top.join("absolute")).unwrap(), "inside", "by a link that is absolute");
             for inside in ["hosts/motd", "inner/motd", "hosts/../hosts/motd", "inner/../hosts/motd"] {
                 assert_eq!(files.read(&top.join(inside)).unwrap(), "inside", "{inside}");
             }
@@ -186,6 +230,32 @@ mod tests {
             let expected = (!outside.is_empty()).then(|| "shared".to_owned());
             assert_eq!(shared, [expected.clone(), expected]);
             assert_eq!(files.used_outside().len(), outside.len());
+        }
+    }
+
+    /// A pull request that names a file can name its folder, too.
+    #[test]
+    fn a_folder_that_only_the_project_names_is_not_read() {
+        let (root, top) = project();
+        let shared = top.join("../shared/motd");
+        let named = ProjectFiles::new(&top, &[PathBuf::from("../shared")]);
+        for allowed in [vec![], vec![root.path().join("private")], vec![root.path().join("none")]] {
+            let files = named.allow(&allowed);
+            for way in [&shared, &top.join("common/motd")] {
+                let error = files.read(way).unwrap_err().to_string();
+                assert!(error.contains("--allow-outside") && error.contains("/shared"), "{error}");
+                assert!(files.locate(way).is_err());
+            }
+            assert!(files.used_outside().is_empty());
+        }
+        for allowed in [root.path().join("shared"), root.path().to_owned()] {
+            assert_eq!(named.allow(&[allowed]).read(&shared).unwrap(), "shared");
+        }
+        // Allowed or not.
+        for (folder, file) in [("/proc/self", "/proc/self/environ"), ("/", "/etc/passwd"), ("/dev", "/dev/zero")] {
+            let files = ProjectFiles::new(&top, &[PathBuf::from(folder)]).allow(&[PathBuf::from("/")]);
+            let error = files.read(Path::new(file)).unwrap_err().to_string();
+            assert!(error.contains("nothing is read from there"), "{folder}: {error}");
         }
     }
 }

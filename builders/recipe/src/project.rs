@@ -129,6 +129,12 @@ impl Project {
         Ok(Self { root: root.to_owned(), config, files })
     }
 
+    /// The same, where an operator allows definitions to read these folders outside of it.
+    #[must_use]
+    pub fn allow_outside(self, folders: &[PathBuf]) -> Self {
+        Self { files: self.files.allow(folders), ..self }
+    }
+
     /// Names of all images, sorted.
     pub fn image_names(&self) -> Result<Vec<String>, DefinitionError> {
         self.names("images", |path| {

@@ -60,6 +60,9 @@ pub struct Global {
     /// Root of the store [default: ~/.local/share/cairn]
     #[arg(long, global = true, value_name = "ROOT", env = "DEPLOY_STORE")]
     pub store: Option<PathBuf>,
+    /// Let definitions read this folder, which [files] of deploy.toml names; remembered for the project
+    #[arg(long, global = true, value_name = "DIR", env = "DEPLOY_ALLOW_OUTSIDE", value_delimiter = ':')]
+    pub allow_outside: Vec<PathBuf>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,

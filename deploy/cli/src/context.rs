@@ -16,18 +16,21 @@ use cairn_recipe::Project;
 use cairn_recipe::graph::Source;
 use cairn_recipe::plan::{self, Material, Materials, Planned, Programs};
 use cairn_recipe::project::Host;
+use cairn_secrets::Accepted;
 use cairn_store::Store;
 use cairn_transport::Options;
 use rayon::prelude::*;
 
 use crate::arguments::Global;
 use crate::display::Display;
+use crate::host_keys;
 use crate::programs;
 use crate::secrets::Secrets;
 
 pub struct Context {
     pub display: Display,
     project_dir: Option<PathBuf>,
+    allow_outside: Vec<PathBuf>,
     store_root: Option<PathBuf>,
     confinement: Confinement,
     /// Images that were read: many hosts run the same.
@@ -43,6 +46,7 @@ impl Context {
         Ok(Self {
             display: Display::new(global.json, global.quiet),
             project_dir: global.project.clone(),
+            allow_outside: global.allow_outside.clone(),
             store_root: global.store.clone(),
             confinement: Confinement::new(global.allow_weak_sandbox, global.step_timeout.unwrap_or(DEFAULT_TIMEOUT)),
             read: Mutex::default(),
@@ -52,7 +56,17 @@ impl Context {
     }
 
     pub fn project(&self) -> Result<Project> {
-        Ok(Project::find(self.project_dir.as_deref())?)
+        let project = Project::find(self.project_dir.as_deref())?;
+        if project.config.files.outside.is_empty() {
+            return Ok(project);
+        }
+        let mut accepted = Accepted::open(&host_keys::folder()?, &project.root)?;
+        for folder in &self.allow_outside {
+            let folder = folder.canonicalize().with_context(|| format!("--allow-outside {}", folder.display()))?;
+            accepted.accept_outside(&folder)?;
+        }
+        let allowed = accepted.outside();
+        Ok(project.allow_outside(&allowed))
     }
 
     pub fn store(&self) -> Result<Store> {
@@ -103,11 +117,11 @@ impl Context {
     }
 
     /// Reports each folder outside of the project that definitions have read files from, once.
-    fn note_outside(&self, project: &Project) {
+    pub fn note_outside(&self, project: &Project) {
         let mut noted = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
         for folder in project.files.used_outside() {
             if noted.insert(folder.clone()) {
-                let why = "as `[files] outside` in deploy.toml allows";
+                let why = "as `[files] outside` in deploy.toml says and this computer allows";
                 self.display
                     .note(&format!("definitions read files of {}, outside of the project, {why}", folder.display()));
             }
