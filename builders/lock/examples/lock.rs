@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         accept: &Accept::default(),
         exclude_newer: ExcludeNewer::AsLocked,
         cache_dir: &cache,
+        scratch: &cache.join("scratch"),
         now: SystemTime::now(),
     };
     let locked = lock_image(&request, &()).inspect_err(|error| eprintln!("error: {error}"))?;

@@ -28,8 +28,10 @@ pub struct LockRequest<'a> {
     /// Such differences that the operator accepts; the lock records them.
     pub accept: &'a Accept,
     pub exclude_newer: ExcludeNewer,
-    /// A folder for what is remembered between runs and for scratch.
+    /// A folder for what is remembered between runs.
     pub cache_dir: &'a Path,
+    /// A folder of this run.
+    pub scratch: &'a Path,
     /// The time that signatures and indexes are judged by.
     pub now: SystemTime,
 }
@@ -124,7 +126,7 @@ fn wheels(
     let pythons = versions(interpreter)?.into_iter().map(|version| PythonVersion::of_debian(interpreter, version));
     let pythons = pythons.collect::<Result<Vec<_>, _>>()?;
     let libraries = versions("libc6")?.into_iter().map(Glibc::of_debian).collect::<Result<Vec<_>, _>>()?;
-    let scratch = Scratch::new(request.cache_dir)?;
+    let scratch = Scratch::new(request.scratch)?;
     Ok(lock_wheels(&PypiRequest {
         python: pythons.into_iter().min().ok_or_else(|| missing(interpreter))?,
         glibc: libraries.into_iter().min().ok_or_else(|| missing("libc6"))?,
@@ -144,11 +146,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(below: &Path) -> Result<Self, LockError> {
-        let path = below.join(format!("lock-{}", std::process::id()));
+        let path = below.join("python");
         let fail = |source| LockError::Scratch { path: path.clone(), source };
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(fail)?;
-        }
         fs::create_dir_all(&path).map_err(fail)?;
         // uv runs in another folder.
         Ok(Self(std::path::absolute(&path).map_err(fail)?))
@@ -157,7 +156,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Best effort: a folder left behind is removed by the next run with this number.
+        // Best effort: the caller's folder goes at the end.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -24,6 +24,7 @@
 //!         accept: &Accept::default(),
 //!         exclude_newer: ExcludeNewer::AsLocked,
 //!         cache_dir: cache,
+//!         scratch: &cache.join("scratch"),
 //!         now: std::time::SystemTime::now(),
 //!     },
 //!     &(),

@@ -1,6 +1,9 @@
 //! What the host runs right now, asked of systemd and of the services themselves.
 
 use std::fs;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cairn_closure::{Manifest, Service, ServiceName, UnitName};
@@ -50,14 +53,37 @@ fn services(paths: &Paths, manifest: &Manifest) -> Result<Vec<ServiceStatus>> {
         .flat_map(|service| service.replicas.iter().map(|replica| replica.unit.clone()))
         .collect();
     let states = systemd::states(&units)?;
-    let mut found = Vec::new();
-    for (name, service) in &manifest.services {
-        for check in health::checks(paths, name, service, Via::Current, |_| true) {
-            let state = states.get(&check.unit).cloned().unwrap_or_default();
-            found.push(replica(&check, &state));
+    let checks: Vec<Check> = manifest
+        .services
+        .iter()
+        .flat_map(|(name, service)| health::checks(paths, name, service, Via::Current, |_| true))
+        .collect();
+    Ok(side_by_side(&checks, |check| replica(check, &states.get(&check.unit).cloned().unwrap_or_default())))
+}
+
+/// Replicas that are asked at once. Each that does not answer takes some seconds, and when a database is
+/// down none does.
+const AT_ONCE: usize = 16;
+
+/// Does the work on all items, several at once; the results in the order of the items.
+fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut done = Vec::new();
+        while let Some((at, item)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
+        {
+            done.push((at, work(item)));
         }
-    }
-    Ok(found)
+        done
+    };
+    let mut all = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE.min(items.len())).map(|_| scope.spawn(take)).collect();
+        let done = workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.collect::<Vec<_>>()
+    });
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, result)| result).collect()
 }
 
 /// One question to one replica.
@@ -132,6 +158,21 @@ fn since(paths: &Paths) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_is_done_side_by_side_and_in_order() {
+        let all: Vec<u64> = (0..50).collect();
+        let barrier = std::sync::Barrier::new(AT_ONCE);
+        let doubled = side_by_side(&all, |number| {
+            // The first ones wait for each other: one after the other they would wait for ever.
+            if *number < AT_ONCE as u64 {
+                barrier.wait();
+            }
+            number * 2
+        });
+        assert_eq!(doubled, all.iter().map(|number| number * 2).collect::<Vec<_>>());
+        assert!(side_by_side(&[] as &[u64], |number| *number).is_empty());
+    }
 
     fn status(service: &str, health: Health) -> ServiceStatus {
         ServiceStatus {

@@ -1,10 +1,10 @@
 //! A TLS connection for the sake of what the server shows.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
@@ -13,7 +13,8 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use crate::CertificateError;
 
-/// For each step: reaching the address, and each answer.
+/// For reaching an address, and for the whole handshake: a server that sends one byte now and then gets no
+/// more time than one that sends none.
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
@@ -49,8 +50,48 @@ pub fn connect(server: &Server) -> Result<Stream, CertificateError> {
     let name = ServerName::try_from(server.name.to_owned()).map_err(|error| refused(error.to_string()))?;
     let mut connection = ClientConnection::new(Arc::new(believing_anybody()?), name)?;
     let mut tcp = reach(server).map_err(|source| CertificateError::Connect { address: server.address(), source })?;
-    connection.complete_io(&mut tcp).map_err(|error| refused(spelt(&error)))?;
+    connection
+        .complete_io(&mut Until { tcp: &mut tcp, end: Instant::now() + LIMIT })
+        .map_err(|e| refused(spelt(&e)))?;
+    let limits = tcp.set_read_timeout(Some(LIMIT)).and(tcp.set_write_timeout(Some(LIMIT)));
+    limits.map_err(|error| refused(error.to_string()))?;
     Ok(StreamOwned::new(connection, tcp))
+}
+
+/// A connection that is over at the end of a time, however it is shared among reads and writes.
+struct Until<'a> {
+    tcp: &'a mut TcpStream,
+    end: Instant,
+}
+
+impl Until<'_> {
+    fn left(&self) -> std::io::Result<Duration> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+/// How a time limit of a socket ends. For rustls this kind means that there is no more for now.
+fn timed_out(error: std::io::Error) -> std::io::Error {
+    if error.kind() == ErrorKind::WouldBlock { ErrorKind::TimedOut.into() } else { error }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.tcp.set_read_timeout(Some(self.left()?))?;
+        self.tcp.read(buffer).map_err(timed_out)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.tcp.set_write_timeout(Some(self.left()?))?;
+        self.tcp.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 /// By the first of its addresses that answers.
@@ -58,11 +99,7 @@ fn reach(server: &Server) -> std::io::Result<TcpStream> {
     let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in (server.host, server.port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, LIMIT) {
-            Ok(tcp) => {
-                tcp.set_read_timeout(Some(LIMIT))?;
-                tcp.set_write_timeout(Some(LIMIT))?;
-                return Ok(tcp);
-            }
+            Ok(tcp) => return Ok(tcp),
             Err(error) => last = error,
         }
     }
@@ -71,8 +108,7 @@ fn reach(server: &Server) -> std::io::Result<TcpStream> {
 
 fn spelt(error: &std::io::Error) -> String {
     match error.kind() {
-        // How a time limit of a socket ends.
-        ErrorKind::WouldBlock => format!("no answer within {} seconds", LIMIT.as_secs()),
+        ErrorKind::TimedOut => format!("no answer within {} seconds", LIMIT.as_secs()),
         ErrorKind::UnexpectedEof => "the connection was closed; is TLS spoken there?".to_owned(),
         _ => error.to_string(),
     }

@@ -1,11 +1,13 @@
 //! Certificates that OpenSSL made, shown by a TLS server.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use cairn_certificates::{CertificateError, Chain, Roots, Server, Shown, now};
 use rustls::pki_types::pem::PemObject as _;
@@ -106,6 +108,24 @@ fn who_does_not_answer_or_speaks_no_tls_is_named() {
     thread::spawn(move || drop(listener.accept()));
     let error = Shown::by(&server, &everybody, now()).unwrap_err();
     assert!(matches!(error, CertificateError::Handshake { .. }), "{error}");
+}
+
+/// One byte each second of a record that would take hours.
+#[test]
+fn a_server_that_answers_byte_by_byte_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Server { host: "127.0.0.1", port: listener.local_addr().unwrap().port(), name: "example.com" };
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        for byte in [0x16, 0x03, 0x03, 0x40, 0x00].into_iter().chain([0; 55]) {
+            if client.write_all(&[byte]).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+    let error = Shown::by(&server, &roots(&[]), now()).unwrap_err();
+    assert!(error.to_string().contains("no answer within 10 seconds"), "{error}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod host_keys;
 mod interrupt;
 mod news;
 mod programs;
+mod search_path;
 mod secrets;
 mod source;
 mod terminal;
@@ -29,6 +30,10 @@ use crate::context::Context;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Err(error) = search_path::make_absolute() {
+        display::error(&anyhow::Error::new(error).context("cannot start again without relative entries in PATH"));
+        return ExitCode::FAILURE;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

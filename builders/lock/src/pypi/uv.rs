@@ -24,7 +24,7 @@ pub const INPUT: &str = "requirements.in";
 
 /// What uv takes from us of the environment, besides `PATH`: certificates, proxies, where to put
 /// temporary files.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 14] = [
     "HOME",
     "TMPDIR",
     "NETRC",
@@ -37,6 +37,7 @@ const KEPT: [&str; 13] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "NO_PROXY",
     "no_proxy",
 ];
 

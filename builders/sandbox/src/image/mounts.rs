@@ -1,7 +1,7 @@
 //! The root that a command of an image sees.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
@@ -14,6 +14,8 @@ use crate::{Input, SandboxError};
 /// The largest that a writable folder can get.
 const SIZE: &str = "256m";
 const HOSTS: &str = "/etc/hosts";
+/// What is longer is cut off.
+const LONGEST_HOSTS: u64 = 1 << 20;
 
 pub fn build_root(image: &ImageCommand) -> Result<(), SandboxError> {
     keep_private()?;
@@ -77,11 +79,17 @@ fn devices(image: &ImageCommand, dev: &Path) -> Result<(), SandboxError> {
 
 /// Names can be added to the image's own.
 fn hosts(image: &ImageCommand) -> Result<(), SandboxError> {
-    if !Path::new(HOSTS).is_file() {
+    // An image may have a link there, which would lead out of what its user may read.
+    let is_plain = |path: &str, wanted: fn(&fs::FileType) -> bool| {
+        fs::symlink_metadata(path).is_ok_and(|meta| wanted(&meta.file_type()))
+    };
+    if !is_plain("/etc", fs::FileType::is_dir) || !is_plain(HOSTS, fs::FileType::is_file) {
         return Ok(());
     }
     let copy = Path::new("/run/hosts");
-    let text = fs::read(HOSTS).map_err(SandboxError::at("read", Path::new(HOSTS)))?;
+    let mut text = Vec::new();
+    let read = fs::File::open(HOSTS).and_then(|file| file.take(LONGEST_HOSTS).read_to_end(&mut text));
+    read.map_err(SandboxError::at("read", Path::new(HOSTS)))?;
     fs::write(copy, text).map_err(SandboxError::at("make a file", copy))?;
     hand_over(image, copy)?;
     attach(copy, Path::new(HOSTS), Access::Write)

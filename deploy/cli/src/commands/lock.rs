@@ -39,6 +39,8 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
     let fetcher = context.fetcher(&store)?;
     let mirrors = context.mirrors(&project);
     let cache = store.root().join("nix/var/cairn/lock");
+    // What an interrupted run leaves there is removed by the next collection.
+    let scratch = store.build_dir()?;
     let accept = Accept {
         stale: options.accept_stale,
         older_releases: options.accept_older_release.iter().cloned().collect(),
@@ -67,6 +69,7 @@ pub fn run(context: &Context, options: &LockOptions) -> Result<u8> {
             accept: &accept,
             exclude_newer: options.exclude_newer.unwrap_or_default(),
             cache_dir: &cache,
+            scratch: scratch.path(),
             now: std::time::SystemTime::now(),
         };
         let Locked { lock, warnings } = cairn_lock::lock_image(&request, &())?;
