@@ -12,6 +12,8 @@ use crate::state;
 /// A project folder with the repository's images and one host that is a machine.
 pub struct Project {
     dir: TempDir,
+    /// The project's folder, in `dir` or below it.
+    root: PathBuf,
     store: PathBuf,
     /// Where its machines are kept.
     state: PathBuf,
@@ -29,6 +31,18 @@ impl Project {
     /// Over the store that all tests share.
     pub fn with_shared_store() -> Self {
         Self::over(state().join("store"), None)
+    }
+
+    /// Moves the project into a folder of a tree, and gives the top of the tree.
+    pub fn move_into(&mut self, below: &str) -> &Path {
+        let names: Vec<_> = fs::read_dir(&self.root).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        let into = self.dir.path().join(below);
+        fs::create_dir_all(&into).expect("a folder");
+        for name in names {
+            fs::rename(self.root.join(&name), into.join(&name)).expect("a folder that can be moved into");
+        }
+        self.root = into;
+        self.dir.path()
     }
 
     /// With its machines elsewhere.
@@ -49,7 +63,13 @@ impl Project {
         let own = TempDir::new_in(state()).expect("a folder for a store");
         let dir = TempDir::new().expect("a folder for a project");
         copy(folder, dir.path());
-        Self { dir, store: own.path().join("store"), state: state(), _own_store: Some(own) }
+        Self {
+            root: dir.path().to_owned(),
+            dir,
+            store: own.path().join("store"),
+            state: state(),
+            _own_store: Some(own),
+        }
     }
 
     fn over(store: PathBuf, own_store: Option<TempDir>) -> Self {
@@ -60,11 +80,11 @@ impl Project {
         copy(&repository.join("services"), &dir.path().join("services"));
         copy(&repository.join("secrets"), &dir.path().join("secrets"));
         fs::copy(repository.join("deploy.toml"), dir.path().join("deploy.toml")).expect("the project file");
-        Self { dir, store, state: state(), _own_store: own_store }
+        Self { root: dir.path().to_owned(), dir, store, state: state(), _own_store: own_store }
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
-        self.dir.path().join(below)
+        self.root.join(below)
     }
 
     pub fn store(&self) -> &Path {
@@ -99,7 +119,7 @@ impl Project {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .current_dir(self.dir.path())
+            .current_dir(&self.root)
             .env("DEPLOY_STORE", &self.store)
             .env("XDG_STATE_HOME", &self.state)
             .env_remove("DEPLOY_PROJECT");

@@ -22,7 +22,8 @@ struct Hostile {
 
 impl Hostile {
     fn new() -> Self {
-        let project = Project::with_shared_store();
+        let mut project = Project::with_shared_store();
+        let tree = project.move_into("tree/infra").join("tree");
         project.front(&format!("hosts/{HOST}.toml"), "");
         fs::remove_file(project.path("hosts/local.toml")).expect("a definition");
         // The host reads what `local` may.
@@ -34,7 +35,7 @@ impl Hostile {
         fs::write(hostile.outside.path().join("credentials"), PLANTED).expect("a file");
         hostile.python();
         hostile.programs();
-        hostile.git();
+        hostile.git(&tree);
         hostile
     }
 
@@ -74,12 +75,16 @@ impl Hostile {
         fs::write(self.project.path(".venv/pyvenv.cfg"), "home = /usr/bin\n").expect("a file");
     }
 
-    /// A repository whose project folder looks like a bare one that names a program.
-    fn git(&self) {
+    /// A repository that runs programs at every question, and whose project folder looks like a bare one
+    /// that does.
+    fn git(&self, tree: &Path) {
         let git = |arguments: &[&str]| {
             let identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"];
-            run(Command::new("git").arg("-C").arg(self.project.path(".")).args(identity).args(arguments)).ok();
+            run(Command::new("git").arg("-C").arg(tree).args(identity).args(arguments)).ok();
         };
+        git(&["init", "-q"]);
+        git(&["add", "infra/deploy.toml", "infra/hosts"]);
+        git(&["commit", "-q", "-m", "a project"]);
         fs::create_dir_all(self.project.path("objects")).expect("a folder");
         fs::create_dir_all(self.project.path("refs/heads")).expect("a folder");
         fs::write(self.project.path("HEAD"), "ref: refs/heads/main\n").expect("a file");
@@ -88,10 +93,55 @@ impl Hostile {
             self.mark("fsmonitor").display()
         );
         fs::write(self.project.path("config"), config).expect("a file");
-        git(&["init", "-q"]);
-        let hook = self.project.path(".githooks/post-index-change");
+        let hook = tree.join(".githooks/post-index-change");
         fs::create_dir_all(hook.parent().expect("a folder above")).expect("a folder");
         fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", self.mark("hook").display())).expect("a file");
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("a mode");
+        git(&["config", "core.hooksPath", ".githooks"]);
+        git(&["config", "core.fsmonitor", &format!("touch {}", self.mark("own-fsmonitor").display())]);
+        self.is_loaded(tree);
+    }
+
+    /// Each trick works on a tool that is not careful, so that the test can fail.
+    fn is_loaded(&self, tree: &Path) {
+        let path = self.path_with_the_project();
+        let asks = |folder: &Path, path: &str| {
+            // Whatever it says: it leaves marks.
+            run(Command::new("git").args(["status", "--porcelain"]).current_dir(folder).env("PATH", path));
+        };
+        let own = std::env::var("PATH").expect("a path");
+        asks(tree, &own);
+        asks(&self.project.path("."), &own);
+        run(Command::new("env").args(["systemd-analyze"]).current_dir(self.project.path(".")).env("PATH", &path));
+        run(Command::new("python3").args(["-c", "import json"]).current_dir(self.project.path(".")));
+        for mark in ["own-fsmonitor", "fsmonitor", "program-systemd-analyze", "json"] {
+            fs::remove_file(self.mark(mark)).unwrap_or_else(|e| panic!("{mark} was not executed: {e}"));
+        }
+        for mark in fs::read_dir(self.marks.path()).expect("a folder").flatten() {
+            fs::remove_file(mark.path()).expect("a mark");
+        }
+    }
+
+    /// A search path that begins in the project.
+    fn path_with_the_project(&self) -> String {
+        format!(".:bin:.venv/bin::{}", std::env::var("PATH").expect("a path"))
+    }
+
+    /// A section for hosts that pull, and the file of the key that signs for them.
+    fn pull(&self) -> (String, PathBuf) {
+        let (cache, key) = (self.outside.path().join("cache"), self.outside.path().join("cache.key"));
+        fs::create_dir(&cache).expect("a folder");
+        let generated = self.deploy(&["cache-key", "generate", "test-1", key.to_str().expect("text")]).ok();
+        let public = generated.stdout.split_whitespace().find(|word| word.starts_with("test-1:")).expect("a key");
+        let recipient = self.outside.path().join("pull");
+        tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", recipient.to_str().expect("text")]);
+        let recipient = fs::read_to_string(recipient.with_extension("pub")).expect("a public key");
+        let cache = cache.display();
+        let recipient = recipient.trim();
+        let pull = format!(
+            "[pull]\ncache = \"file://{cache}\"\ntrusted_public_keys = [\"{public}\"]\nrecipient = \"{recipient}\"\n"
+        );
+        (pull, key)
     }
 
     /// In the project's folder, with secrets in the environment.
@@ -102,6 +152,7 @@ impl Hostile {
             .command(arguments)
             .env("AWS_SECRET_ACCESS_KEY", PLANTED)
             .env("PYTHONPATH", ".")
+            .env("PATH", self.path_with_the_project())
             .env_remove("PIP_INDEX_URL")
             .env_remove("DEPLOY_PYPI_INDEX"));
         let executed: Vec<_> = fs::read_dir(self.marks.path()).expect("a folder").flatten().collect();
@@ -127,21 +178,8 @@ fn no_command_executes_what_the_repository_brings() {
     hostile.deploy(&["status", HOST]).ok();
     // Whether or not every package is still there: the index is looked for, and the resolver runs.
     hostile.deploy(&["lock", "images.smoke"]);
-    let cache = TempDir::new().expect("a folder");
-    let definition = format!("hosts/{HOST}.toml");
-    let key = hostile.outside.path().join("cache.key");
-    let generated = hostile.deploy(&["cache-key", "generate", "test-1", key.to_str().expect("text")]).ok();
-    let public =
-        generated.stdout.split_whitespace().find(|word| word.starts_with("test-1:")).expect("a key").to_owned();
-    let recipient = hostile.outside.path().join("pull");
-    tool("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", recipient.to_str().expect("text")]);
-    let recipient = fs::read_to_string(recipient.with_extension("pub")).expect("a public key");
-    let pull = format!(
-        "[pull]\ncache = \"file://{}\"\ntrusted_public_keys = [\"{public}\"]\nrecipient = \"{}\"\n\n[machine]",
-        cache.path().display(),
-        recipient.trim()
-    );
-    hostile.project.edit(&definition, "[machine]", &pull);
+    let (pull, key) = hostile.pull();
+    hostile.project.edit(&format!("hosts/{HOST}.toml"), "[machine]", &format!("{pull}\n[machine]"));
     hostile.deploy(&["publish", HOST, "--key", key.to_str().expect("text")]).ok();
     drop(machine);
 }
@@ -192,14 +230,21 @@ fn no_definition_reads_a_file_outside_of_the_project() {
     symlink(&victim, hostile.project.path("images/smoke/image.lock")).expect("a link");
     hostile.deploy(&["build", "images.smoke"]).fails(1, &["leads out of the project"]);
 
-    // A folder outside that the project names is read, and the output lists it.
+    // A folder outside that the project alone names is not read; nor is any of the kernel.
     let policy = hostile.project.path("deploy.toml");
     let text = fs::read_to_string(&policy).expect("the project file");
-    fs::write(hostile.outside.path().join("credentials"), "shared\n").expect("a file");
-    fs::write(&policy, format!("{text}\n[files]\noutside = [{:?}]\n", hostile.outside.path().display().to_string()))
-        .expect("a writable project");
-    let built = build(&format!("[etc.motd]\nsource = \"{outside}\"\n")).ok();
     let shown = hostile.outside.path().display().to_string();
+    fs::write(&policy, format!("{text}\n[files]\noutside = [{shown:?}, \"/proc/self\"]\n"))
+        .expect("a writable project");
+    for (source, said) in [(outside, "--allow-outside"), ("/proc/self/environ", "nothing is read from there")] {
+        build(&format!("[etc.motd]\nsource = \"{source}\"\n")).fails(1, &[&format!("hosts/{HOST}.toml:"), said]);
+    }
+    // An operator allows the one; the output lists it, and the next run knows it.
+    fs::write(hostile.outside.path().join("credentials"), "shared\n").expect("a file");
+    hostile.deploy(&["build", "images.proxy", "--allow-outside", &shown]).ok();
+    hostile.deploy(&["build", "images.proxy", "--allow-outside", "/proc/self"]).ok();
+    build("[etc.motd]\nsource = \"/proc/self/environ\"\n").fails(1, &["nothing is read from there"]);
+    let built = build(&format!("[etc.motd]\nsource = \"{outside}\"\n")).ok();
     assert!(built.stderr.contains(&shown) && built.stderr.contains("outside of the project"), "{built:?}");
     assert!(stored(&hostile.project, "shared\n") && !stored(&hostile.project, PLANTED));
 }
@@ -210,6 +255,53 @@ fn stored(project: &Project, text: &str) -> bool {
     let closures = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(&format!("-{HOST}-host")));
     let motd = |entry: &fs::DirEntry| fs::read_to_string(Path::new(&entry.path()).join("etc/motd")).ok();
     closures.filter_map(|entry| motd(&entry)).any(|motd| motd == text)
+}
+
+/// Which secrets a host reads stands in the repository.
+#[test]
+fn a_host_gets_no_other_secret_unasked() {
+    let hostile = Hostile::new();
+    let (pull, key) = hostile.pull();
+    hostile.project.edit(&format!("hosts/{HOST}.toml"), "[machine]", &pull);
+    let identity = hostile.outside.path().join("identity.txt");
+    let identity = identity.to_str().expect("text");
+    hostile.deploy(&["secrets", "init", "--identity", identity]).ok();
+    let publish = |more: &[&str]| {
+        let arguments = [&["publish", HOST, "--key", key.to_str().expect("text")], more].concat();
+        run(hostile.project.command(&arguments).env("DEPLOY_IDENTITY", identity))
+    };
+    let first = publish(&[]).ok();
+    assert!(first.stderr.contains("for the first time here") && first.stderr.contains("jwt-secret"), "{first:?}");
+
+    let index = hostile.project.path("secrets/secrets.toml");
+    let text = fs::read_to_string(&index).expect("the index of secrets");
+    let other = format!("\n[secrets.database-root]\nhosts = [{HOST:?}]\ngenerate = \"hex:16\"\n");
+    fs::write(&index, text + &other).expect("a writable project");
+    hostile.deploy(&["secrets", "set", "database-root", "--generate", "--identity", identity]).ok();
+    publish(&[]).ok();
+    let reads = "[services.api]\ncredentials = { other = \"database-root\" }\n";
+    hostile.project.edit("services/front.toml", "[services.api]\n", reads);
+    for _ in 0..2 {
+        publish(&[]).fails(1, &["did not get from this computer before: database-root", "--accept-recipient"]);
+    }
+    let accepted = publish(&["--accept-recipient", HOST]).ok();
+    assert!(accepted.stderr.contains("database-root"), "{accepted:?}");
+    hostile.project.edit("services/proxy.toml", "memory = \"256M\"", "memory = \"257M\"");
+    assert!(!publish(&[]).ok().stderr.contains("database-root"));
+
+    // Nor by the file of a secret that it may read.
+    let [from, to] = ["jwt-secret", "database-root"].map(|name| hostile.project.path(&format!("secrets/{name}.age")));
+    fs::copy(from, to).expect("a writable project");
+    hostile.project.edit(
+        "secrets/secrets.toml",
+        "[secrets.database-root]\nhosts",
+        "[secrets.database-root]\nnotifications = true\nhosts",
+    );
+    let text = fs::read_to_string(&index).expect("the index of secrets");
+    let (before, after) = text.split_once("[secrets.database-root]").expect("an entry");
+    fs::write(&index, format!("{before}[secrets.database-root]{}", after.replacen("version = 1", "version = 2", 1)))
+        .expect("a writable project");
+    publish(&[]).fails(1, &["database-root.age", "it holds the secret `jwt-secret`"]);
 }
 
 /// Values that a shell, `ssh` or a webhook would act on are refused where they are written.
