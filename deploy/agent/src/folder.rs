@@ -72,8 +72,7 @@ impl Folder {
         Self::opened(base, below, |error| error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// As [`Folder::open`], where a link on the way, or anything else than a folder, means that there
-    /// is no such folder.
+    /// As [`Folder::open`], but also `None` where a link or anything else than a folder is on the way.
     pub fn find(base: &Path, below: &Path) -> Result<Option<Self>> {
         let is_none = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

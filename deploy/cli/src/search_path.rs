@@ -10,7 +10,7 @@ use std::process::Command;
 
 use cairn_fetch::search_path;
 
-/// Where a shell looks when it is told nothing.
+/// The usual search path, for a `PATH` without any absolute entry.
 const DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Starts this program again if `PATH` has such entries, since a process cannot change the environment that

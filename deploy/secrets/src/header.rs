@@ -55,7 +55,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// `None`: this is no age file.
+    /// `None` for bytes that are not an age file.
     pub fn read(file: &[u8]) -> Option<Self> {
         let mut text = Vec::new();
         // The header of a hundred recipients has 20 kB; a damaged end does not matter here.

@@ -9,7 +9,9 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use cairn_secrets::{Generator, HostPattern, Identities, NewValue, Vault, make_identity, open};
+use cairn_secrets::{
+    Accepted, Generator, HostPattern, Identities, NewValue, Sealing, Vault, Way, make_identity, open, open_secret,
+};
 use common::{anyone, given, name, tool};
 
 const TYPED: &str = "a value of the tests, and no secret";
@@ -23,10 +25,10 @@ fn project() -> PathBuf {
 }
 
 /// An identity is private: Git does not keep that.
-fn identities() -> (tempfile::TempDir, Identities) {
+fn identities(version: &str) -> (tempfile::TempDir, Identities) {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("identity.txt");
-    fs::copy(file("fbaba72", "keys/alice.txt"), &own).unwrap();
+    fs::copy(file(version, "keys/alice.txt"), &own).unwrap();
     fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let identities = Identities::read(&[own]).unwrap();
     (folder, identities)
@@ -61,7 +63,7 @@ fn an_index_of_fbaba72_is_read_as_it_was_written() {
 #[test]
 fn files_of_fbaba72_are_opened_by_operators_and_hosts() {
     let vault = Vault::open(&project()).unwrap();
-    let (_folder, identities) = identities();
+    let (_folder, identities) = identities("fbaba72");
     let value = vault.reveal(&name("typed"), &identities).unwrap();
     assert_eq!(value.expose(), TYPED.as_bytes());
     assert_eq!(vault.reveal(&name("made"), &identities).unwrap().expose().len(), 32);
@@ -70,6 +72,37 @@ fn files_of_fbaba72_are_opened_by_operators_and_hosts() {
     assert_eq!(open(&sealed, &host_key).unwrap().expose(), TYPED.as_bytes());
     let other = vault.ciphertext(&name("made")).unwrap().unwrap();
     assert!(open(&other, &host_key).is_err());
+    assert!(vault.index().vault.is_none() && !vault.is_for_notifications(&name("made")).unwrap());
+}
+
+/// Since then files say what they hold, and a record says what was accepted.
+#[test]
+fn files_of_94cae9d_say_what_they_hold() {
+    const VERSION: &str = "94cae9d";
+    let vault = Vault::open(&file(VERSION, "project")).unwrap();
+    let (_folder, identities) = identities(VERSION);
+    assert_eq!(vault.index().vault.as_ref().unwrap().len(), 32);
+    for name in ["typed", "made"].map(name) {
+        assert!(vault.is_up_to_date(&name).unwrap(), "{name}");
+    }
+    assert_eq!(vault.reveal(&name("typed"), &identities).unwrap().expose(), TYPED.as_bytes());
+    assert_eq!(["typed", "made"].map(|n| vault.is_for_notifications(&name(n)).unwrap()), [false, true]);
+    let sealed = vault.ciphertext(&name("typed")).unwrap().unwrap();
+    let host_key = fs::read(file(VERSION, "keys/web-1")).unwrap();
+    assert_eq!(open_secret("typed", &sealed, &host_key).unwrap().expose(), TYPED.as_bytes());
+    assert!(open_secret("made", &sealed, &host_key).is_err());
+
+    let state = tempfile::tempdir().unwrap();
+    let record = Accepted::open(state.path(), state.path()).unwrap().file().to_owned();
+    fs::copy(file(VERSION, "accepted.toml"), record).unwrap();
+    let accepted = Accepted::open(state.path(), state.path()).unwrap();
+    accepted.check_vault(vault.index(), &vault.index_file()).unwrap();
+    let key = &vault.index().hosts["web-1"];
+    assert!(!accepted.is_first_use() && accepted.other_key("web-1", key).is_none());
+    assert_eq!(accepted.unsent("web-1", &[name("typed"), name("made"), name("bare")]), [&name("bare")]);
+    assert_eq!(accepted.outside(), [PathBuf::from("/srv/shared")]);
+    let sealings = [Sealing { name: &name("typed"), readers: vault.readers(&name("typed")).unwrap() }];
+    assert!(accepted.new_readers(&sealings, &[]).is_empty());
 }
 
 #[test]
@@ -87,7 +120,7 @@ fn write_fixtures() {
     let web = fs::read_to_string(keys.join("web-1.pub")).unwrap();
     let index = format!(
         "[operators]\nalice = \"{alice}\"\n\n[hosts]\nweb-1 = \"{}\"\n\n[secrets.bare]\nhosts = []\n\n\
-         [secrets.made]\nhosts = [\"mail\"]\ngenerate = \"password:32\"\n\n\
+         [secrets.made]\nhosts = [\"mail\"]\ngenerate = \"password:32\"\nnotifications = true\n\n\
          [secrets.typed]\nhosts = [\"web-*\", \"mail\"]\nhelp = \"of the API's own role\"\n",
         web.trim().trim_end_matches(comment).trim()
     );
@@ -97,4 +130,15 @@ fn write_fixtures() {
     vault.set(&name("typed"), given("before"), &[], &mut anyone).unwrap();
     vault.set(&name("typed"), given(TYPED), &[], &mut anyone).unwrap();
     vault.set(&name("made"), NewValue::Generated(None), &[], &mut anyone).unwrap();
+
+    let state = tempfile::tempdir().unwrap();
+    let mut accepted = Accepted::open(state.path(), state.path()).unwrap();
+    let sealings = [Sealing { name: &name("typed"), readers: vault.readers(&name("typed")).unwrap() }];
+    accepted.accept(vault.index(), &sealings).unwrap();
+    let (key, id) = (&vault.index().hosts["web-1"], vault.index().vault.as_deref());
+    accepted.accept_host("web-1", Way::Switch, key, &[name("made")], id).unwrap();
+    accepted.accept_outside(std::path::Path::new("/srv/shared")).unwrap();
+    let text = fs::read_to_string(accepted.file()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("project = ")).unwrap().to_owned();
+    fs::write(file(&version, "accepted.toml"), text.replace(&line, "project = \"/srv/project\"")).unwrap();
 }

@@ -94,7 +94,8 @@ impl<'a> Waits<'a> {
         sum([Some(ROOM), waits])
     }
 
-    /// Units of the host itself, brought from `there` to `here`, and those that are told of files.
+    /// Units of the host itself, brought from `there` to `here`, and those that a changed file reloads or
+    /// restarts.
     fn settling(&self, here: &System, there: &System) -> Wait {
         let differing = here.units.iter().filter(|(name, unit)| there.units.get(*name) != Some(unit));
         let differing: Vec<&HostUnit> = differing.map(|(name, _)| name).collect();

@@ -20,7 +20,7 @@ fn service(text: &str) -> Value {
     })
 }
 
-/// A unit of the host with this text, and a file that is told to another one.
+/// A unit of the host with this text, and a file whose change reloads another one.
 fn system(unit: &str, motd: &str) -> Value {
     json!({
         "etc": {"motd": {"text": motd, "mode": 0o644, "reload": ["ssh.service"]}},
@@ -62,7 +62,7 @@ fn each_phase_has_time_for_all_that_it_waits_for() {
     // An adopted unit of the host stops for the trial, and starts again if it goes back.
     assert_eq!(limits(None, api(), &["nginx.service"], "")[0], new_service + 2000);
     assert_eq!(limits(None, api(), &["nginx.service"], "")[3..], [1000, 110 + drain + 1000]);
-    // Its own unit (300 + 300 s), and one of the host that is told of a file (1000 + 2000 s).
+    // Its own unit (300 + 300 s), and one of the host that a file reloads (1000 + 2000 s).
     assert_eq!(limits(None, with_system("a"), &[], FIVE_MINUTES), [3600, 0, 60, 0, 300 + 3000]);
     assert_eq!(limits(Some(with_system("a")), with_system("a"), &[], FIVE_MINUTES), [0, 0, 60, 0, 0]);
     assert_eq!(limits(Some(with_system("a")), with_system("b"), &[], FIVE_MINUTES), [3000, 0, 60, 0, 3000]);
