@@ -242,7 +242,9 @@ fn no_definition_reads_a_file_outside_of_the_project() {
     // An operator allows the one; the output lists it, and the next run knows it.
     fs::write(hostile.outside.path().join("credentials"), "shared\n").expect("a file");
     hostile.deploy(&["build", "images.proxy", "--allow-outside", &shown]).ok();
-    hostile.deploy(&["build", "images.proxy", "--allow-outside", "/proc/self"]).ok();
+    for (folder, said) in [("/proc/self", "is never read"), ("/", "is never read"), ("/usr", "does not name /usr")] {
+        hostile.deploy(&["build", "images.proxy", "--allow-outside", folder]).fails(1, &[said, "--allow-outside"]);
+    }
     build("[etc.motd]\nsource = \"/proc/self/environ\"\n").fails(1, &["nothing is read from there"]);
     let built = build(&format!("[etc.motd]\nsource = \"{outside}\"\n")).ok();
     assert!(built.stderr.contains(&shown) && built.stderr.contains("outside of the project"), "{built:?}");

@@ -23,6 +23,11 @@ use crate::error::DefinitionError;
 /// Definitions, templates and what they name are texts.
 const LARGEST_TEXT: u64 = 16 << 20;
 
+/// Whether no definition may read a folder, free of links, whatever is allowed.
+pub fn is_never_read(folder: &Path) -> bool {
+    folder.parent().is_none() || NEVER.iter().any(|never| folder.starts_with(never))
+}
+
 /// Folders of the kernel: environments of processes, keys, devices.
 const NEVER: [&str; 3] = ["/proc", "/sys", "/dev"];
 
@@ -58,12 +63,19 @@ impl ProjectFiles {
         Self(Arc::new(Inner { top, outside, allowed: Vec::new(), used: Mutex::default() }))
     }
 
-    /// The same, where an operator allows these folders, and what lies below them.
+    /// The folders outside of the project that `deploy.toml` names, absolute.
+    pub fn outside(&self) -> &[PathBuf] {
+        &self.0.outside
+    }
+
+    /// The same, where an operator allows these folders, which are free of links. Of those that `deploy.toml` names only the very
+    /// same count: it could name more below one of them later.
     #[must_use]
     pub fn allow(&self, folders: &[PathBuf]) -> Self {
         let Inner { top, outside, .. } = &*self.0;
-        // One that is not there allows nothing.
-        let allowed = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+        // One that is not there allows nothing, and one that became a link since leads elsewhere now.
+        let is_itself = |folder: &&PathBuf| folder.canonicalize().is_ok_and(|real| real == **folder);
+        let allowed = folders.iter().filter(is_itself).cloned().collect();
         Self(Arc::new(Inner { top: top.clone(), outside: outside.clone(), allowed, used: Mutex::default() }))
     }
 
@@ -108,6 +120,14 @@ impl ProjectFiles {
             Some(folder) => self.is_allowed(folder).map(|()| folder),
             None => Err(self.leads_out()),
         };
+        // The same for a path that is free of links, as the way to the project need not be.
+        let really_named = |path: &Path| {
+            let real = |folder: &PathBuf| folder.canonicalize().unwrap_or_default();
+            match outside.iter().find(|folder| path.starts_with(real(folder)) && folder.exists()) {
+                Some(folder) => self.is_allowed(folder).map(|()| (folder, real(folder))),
+                None => Err(self.leads_out()),
+            }
+        };
         let note = |folder: &PathBuf| used.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.clone());
         if let Ok(below) = path.strip_prefix(top) {
             return match open(top, below) {
@@ -117,9 +137,9 @@ impl ProjectFiles {
                     if let Ok(below) = real.strip_prefix(top.canonicalize()?) {
                         return open(top, below);
                     }
-                    let folder = named(&real)?;
+                    let (folder, above) = really_named(&real)?;
                     note(folder);
-                    open(folder, real.strip_prefix(folder).unwrap_or(&real))
+                    open(&above, real.strip_prefix(&above).unwrap_or(&real))
                 }
                 other => other,
             };
@@ -133,16 +153,16 @@ impl ProjectFiles {
     /// Whether the operator allows a folder that `deploy.toml` names.
     fn is_allowed(&self, folder: &Path) -> io::Result<()> {
         let real = folder.canonicalize()?;
-        if real.parent().is_none() || NEVER.iter().any(|never| real.starts_with(never)) {
+        if is_never_read(&real) {
             return Err(io::Error::other(format!(
-                "it is read from {}, and nothing is read from there: it shows what this computer does\n  help: take the folder out of `[files] outside` in deploy.toml",
+                "it is in {}, and nothing is read from there: it shows what this computer does\n  help: take the folder out of `[files] outside` in deploy.toml",
                 folder.display()
             )));
         }
-        match self.0.allowed.iter().any(|allowed| real.starts_with(allowed)) {
+        match self.0.allowed.contains(&real) {
             true => Ok(()),
             false => Err(io::Error::other(format!(
-                "it is read from {}, outside of the project, and only deploy.toml says so\n  help: if definitions may read all that is there, run this again with `--allow-outside {}`; this computer remembers it for the project",
+                "it is in {}, which deploy.toml names and which is not allowed on this computer yet\n  help: if definitions may read all that is there, run this again with `--allow-outside {}`; this computer remembers it for the project",
                 folder.display(),
                 real.display()
             ))),
@@ -209,7 +229,8 @@ mod tests {
         let private = root.path().canonicalize().unwrap().join("private/key");
         symlink(top.join("hosts/motd"), top.join("absolute")).unwrap();
         for outside in [&[][..], &[PathBuf::from("../shared")]] {
-            let files = ProjectFiles::new(&top, outside).allow(&[top.join("../shared")]);
+            let shared = top.parent().unwrap().join("shared");
+            let files = ProjectFiles::new(&top, outside).allow(&[shared]);
             assert_eq!(files.read(&top.join("absolute")).unwrap(), "inside", "by a link that is absolute");
             for inside in ["hosts/motd", "inner/motd", "hosts/../hosts/motd", "inner/../hosts/motd"] {
                 assert_eq!(files.read(&top.join(inside)).unwrap(), "inside", "{inside}");
@@ -239,7 +260,8 @@ mod tests {
         let (root, top) = project();
         let shared = top.join("../shared/motd");
         let named = ProjectFiles::new(&top, &[PathBuf::from("../shared")]);
-        for allowed in [vec![], vec![root.path().join("private")], vec![root.path().join("none")]] {
+        let above = root.path().to_owned();
+        for allowed in [vec![], vec![root.path().join("private")], vec![root.path().join("none")], vec![above]] {
             let files = named.allow(&allowed);
             for way in [&shared, &top.join("common/motd")] {
                 let error = files.read(way).unwrap_err().to_string();
@@ -248,12 +270,21 @@ mod tests {
             }
             assert!(files.used_outside().is_empty());
         }
-        for allowed in [root.path().join("shared"), root.path().to_owned()] {
-            assert_eq!(named.allow(&[allowed]).read(&shared).unwrap(), "shared");
-        }
+        let real = root.path().canonicalize().unwrap().join("shared");
+        assert_eq!(named.allow(std::slice::from_ref(&real)).read(&shared).unwrap(), "shared");
+        // The same, where a link leads to the project.
+        symlink(&top, root.path().join("way")).unwrap();
+        let by_link = ProjectFiles::new(&root.path().join("way"), std::slice::from_ref(&real));
+        let by_link = by_link.allow(std::slice::from_ref(&real));
+        assert_eq!(by_link.read(&root.path().join("way/common/motd")).unwrap(), "shared");
+        // A pull request puts a link in place of the folder that was allowed.
+        fs::rename(&real, root.path().join("before")).unwrap();
+        symlink("private", &real).unwrap();
+        let error = named.allow(&[real]).read(&top.join("../shared/key")).unwrap_err().to_string();
+        assert!(error.contains("--allow-outside") && error.contains("/private"), "{error}");
         // Allowed or not.
         for (folder, file) in [("/proc/self", "/proc/self/environ"), ("/", "/etc/passwd"), ("/dev", "/dev/zero")] {
-            let files = ProjectFiles::new(&top, &[PathBuf::from(folder)]).allow(&[PathBuf::from("/")]);
+            let files = ProjectFiles::new(&top, &[PathBuf::from(folder)]).allow(&[PathBuf::from(folder)]);
             let error = files.read(Path::new(file)).unwrap_err().to_string();
             assert!(error.contains("nothing is read from there"), "{folder}: {error}");
         }

@@ -73,7 +73,7 @@ pub struct Global {
     #[arg(long, global = true, env = "DEPLOY_ALLOW_WEAK_SANDBOX", value_parser = FalseyValueParser::new())]
     pub allow_weak_sandbox: bool,
     /// How long one build step may take: 90s, 30m, 2h [default: 30m]
-    #[arg(long, global = true, value_name = "DURATION", env = "DEPLOY_STEP_TIMEOUT", value_parser = rollout::duration)]
+    #[arg(long, global = true, value_name = "DURATION", env = "DEPLOY_STEP_TIMEOUT", value_parser = rollout::time)]
     pub step_timeout: Option<Duration>,
 }
 

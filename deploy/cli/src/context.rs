@@ -1,10 +1,10 @@
 //! What most commands need, made when first asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use cairn_closure::ServiceName;
 use cairn_exposure::Assessment;
 use cairn_fetch::{FetchError, Fetcher, Mirrors, MirrorsConfig};
@@ -13,6 +13,7 @@ use cairn_formats::{Platform, StorePath};
 use cairn_machine::{MachineSpec, Machines};
 use cairn_realise::{Confinement, DEFAULT_TIMEOUT, Mirrored, Realised, Realiser};
 use cairn_recipe::Project;
+use cairn_recipe::files::is_never_read;
 use cairn_recipe::graph::Source;
 use cairn_recipe::plan::{self, Material, Materials, Planned, Programs};
 use cairn_recipe::project::Host;
@@ -41,6 +42,32 @@ pub struct Context {
     outside: Mutex<BTreeSet<PathBuf>>,
 }
 
+/// The folder of `--allow-outside`, free of links, if `deploy.toml` names it.
+fn named_outside(project: &Project, folder: &Path) -> Result<PathBuf> {
+    let shown = folder.display();
+    let origin = "--allow-outside (or DEPLOY_ALLOW_OUTSIDE)";
+    let real = folder.canonicalize().with_context(|| {
+        format!("{origin}: cannot find {shown}\n  help: name a folder that is there, relative to the current one")
+    })?;
+    if is_never_read(&real) {
+        bail!("{origin}: {shown} is never read\n  help: allow the folder that is shared, and no more");
+    }
+    let named = project.files.outside();
+    if named.iter().any(|named| named.canonicalize().is_ok_and(|named| named == real)) {
+        return Ok(real);
+    }
+    let names: Vec<String> = named.iter().map(|named| named.display().to_string()).collect();
+    let file = project.root.join("deploy.toml");
+    bail!(
+        "{origin}: {} does not name {shown}\n  help: {}",
+        file.display(),
+        match names.is_empty() {
+            true => format!("write `[files] outside = [{:?}]` there", real.display().to_string()),
+            false => format!("it names {}", names.join(", ")),
+        }
+    )
+}
+
 impl Context {
     pub fn new(global: &Global) -> Result<Self> {
         Ok(Self {
@@ -57,13 +84,12 @@ impl Context {
 
     pub fn project(&self) -> Result<Project> {
         let project = Project::find(self.project_dir.as_deref())?;
-        if project.config.files.outside.is_empty() {
+        if project.config.files.outside.is_empty() && self.allow_outside.is_empty() {
             return Ok(project);
         }
         let mut accepted = Accepted::open(&host_keys::folder()?, &project.root)?;
         for folder in &self.allow_outside {
-            let folder = folder.canonicalize().with_context(|| format!("--allow-outside {}", folder.display()))?;
-            accepted.accept_outside(&folder)?;
+            accepted.accept_outside(&named_outside(&project, folder)?)?;
         }
         let allowed = accepted.outside();
         Ok(project.allow_outside(&allowed))

@@ -10,11 +10,11 @@ mod arguments;
 mod commands;
 mod context;
 mod display;
+mod environment;
 mod host_keys;
 mod interrupt;
 mod news;
 mod programs;
-mod search_path;
 mod secrets;
 mod source;
 mod terminal;
@@ -30,8 +30,8 @@ use crate::context::Context;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    if let Err(error) = search_path::make_absolute() {
-        display::error(&anyhow::Error::new(error).context("cannot start again without relative entries in PATH"));
+    if let Err(error) = environment::correct() {
+        display::error(&anyhow::Error::new(error).context("cannot start again in a corrected environment"));
         return ExitCode::FAILURE;
     }
     let arguments = match Arguments::try_parse() {

@@ -15,8 +15,12 @@ use crate::host_keys;
 /// The committed secrets of a project, if they belong to the same project as the last time.
 pub fn open(project: &Project) -> Result<Vault> {
     let vault = Vault::open(&project.root)?;
-    let accepted = Accepted::open(&host_keys::folder()?, &project.root)?;
+    let mut accepted = Accepted::open(&host_keys::folder()?, &project.root)?;
     accepted.check_vault(vault.index(), &vault.index_file())?;
+    if let Err(error) = accepted.accept_vault(vault.index()) {
+        // Reading works without; what writes says it again, and fails.
+        tracing::warn!(%error, "cannot record which project the secrets belong to");
+    }
     Ok(vault)
 }
 

@@ -246,6 +246,17 @@ impl Accepted {
         }
     }
 
+    /// Records which project the index belongs to, if no record says so yet.
+    pub fn accept_vault(&mut self, index: &Index) -> Result<()> {
+        match (&self.record.vault, &index.vault) {
+            (None, Some(id)) => {
+                let id = id.clone();
+                self.change(|record| record.vault = Some(id))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Those of the secrets that a host, which was sent others, did not get before.
     pub fn unsent<'n>(&self, host: &str, secrets: &'n [SecretName]) -> Vec<&'n SecretName> {
         if !self.knows_host(host) {

@@ -170,6 +170,15 @@ impl Vault {
             add("this is no age file, or it is cut off".into(), help);
             return Ok(());
         }
+        if let Err(SecretsError::Misplaced { problem, .. }) = self.check_place(name, &ciphertext) {
+            // Whatever else is wrong with it: it is another file.
+            add(problem, MISPLACED.into());
+            return Ok(());
+        }
+        if entry.notifications && self.index().vault.is_some() && !self.is_for_notifications(name)? {
+            let help = format!("make another value for them: `deploy secrets set {name}`");
+            add("notifications may not use it: the value is older than `notifications = true`".into(), help);
+        }
         if !self.is_up_to_date(name)? {
             add("it is not encrypted to exactly those who may read it now".into(), rekey.clone());
         }
@@ -185,7 +194,6 @@ impl Vault {
                 format!("it cannot be decrypted with {}", tried.join(", ")),
                 format!("ask an operator to add your key to [operators] and to {rekey}"),
             ),
-            Err(SecretsError::Misplaced { problem, .. }) => add(problem, MISPLACED.into()),
             Err(SecretsError::Open { source, .. }) => {
                 let help = format!("take it from version control again, or run `deploy secrets set {name}`");
                 add(source.to_string(), help);

@@ -8,7 +8,7 @@ use crate::name::SecretName;
 use crate::open::OpenError;
 
 /// What helps when a file holds another secret than its name says.
-pub(crate) const MISPLACED: &str = "take the file from version control as it was; after a secret was renamed, or a file was written by hand or by an earlier version, set the value anew with `deploy secrets set`";
+pub(crate) const MISPLACED: &str = "take the file from version control as it was; after a secret was renamed, or a file was written by hand or by an earlier version, set the value anew: `age -d -i YOUR-KEY FILE | deploy secrets set NAME`";
 
 pub type Result<T, E = SecretsError> = std::result::Result<T, E>;
 

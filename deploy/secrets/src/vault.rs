@@ -186,9 +186,9 @@ impl Vault {
                 _ => return Err(bad(TOO_LONG)),
             }
             entry.version += 1;
-            vault.approve(&[(name, &entry)], approve)?;
             // From the first value on, files say what they hold.
             let id = vault.index.vault.clone().or_else(|| vault.has_no_files().then(new_id));
+            vault.approve(id.as_ref(), &[(name, &entry)], approve)?;
             if let Some(id) = id.as_ref().filter(|_| vault.index.vault.is_none()) {
                 editor.set_vault(id);
             }
@@ -202,7 +202,7 @@ impl Vault {
 
     /// Asks for the readers of [`Self::set`] before there is a value: nobody should type one in vain.
     pub fn approve_readers(&self, name: &SecretName, hosts: &[HostPattern], approve: Approve<'_>) -> Result<()> {
-        self.approve(&[(name, &self.entry_for(name, hosts)?)], approve)
+        self.approve(self.index.vault.as_ref(), &[(name, &self.entry_for(name, hosts)?)], approve)
     }
 
     /// The entry as the index has it, or as one for `hosts` would be.
@@ -214,13 +214,15 @@ impl Vault {
         }
     }
 
-    fn approve(&self, entries: &[(&SecretName, &Entry)], approve: Approve<'_>) -> Result<()> {
+    /// `id` is the one that the index is about to have.
+    fn approve(&self, id: Option<&String>, entries: &[(&SecretName, &Entry)], approve: Approve<'_>) -> Result<()> {
         // Without operators nothing is encrypted: sealing says so.
         if entries.is_empty() || self.index.operators.is_empty() {
             return Ok(());
         }
         let sealings = entries.iter().map(|(name, entry)| Sealing { name, readers: self.index.readers(entry) });
-        approve(&self.index, &sealings.collect::<Vec<_>>())
+        let index = Index { vault: id.cloned(), ..self.index.clone() };
+        approve(&index, &sealings.collect::<Vec<_>>())
     }
 
     /// Encrypts files anew whose readers have changed: the values and versions stay. All of them,
@@ -238,9 +240,6 @@ impl Vault {
                 (None, true) => Some(new_id()),
                 (known, _) => known.clone(),
             };
-            if let Some(id) = id.as_ref().filter(|_| vault.index.vault.is_none()) {
-                editor.set_vault(id);
-            }
             let becomes_labelled = id != vault.index.vault;
             let names: Vec<SecretName> = if names.is_empty() { all() } else { names.to_vec() };
             let mut stale = Vec::new();
@@ -250,7 +249,11 @@ impl Vault {
                     stale.push((name, entry));
                 }
             }
-            vault.approve(&stale.iter().map(|(name, entry)| (name, entry)).collect::<Vec<_>>(), approve)?;
+            if let Some(id) = id.as_ref().filter(|_| becomes_labelled && !stale.is_empty()) {
+                editor.set_vault(id);
+            }
+            let id_after = id.as_ref().filter(|_| !stale.is_empty());
+            vault.approve(id_after, &stale.iter().map(|(name, entry)| (name, entry)).collect::<Vec<_>>(), approve)?;
             let (mut done, mut files) = (Vec::new(), Vec::new());
             for (name, mut entry) in stale {
                 let value = vault.reveal(&name, identities)?;

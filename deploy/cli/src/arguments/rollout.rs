@@ -44,7 +44,13 @@ pub struct RolloutOptions {
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    cairn_recipe::duration::parse(text).ok_or("write a whole number and ms, s, m or h, as in 30s")
+    cairn_recipe::duration::parse(text).ok_or("write a whole number and ms, s, m, h or d, as in 30s")
+}
+
+/// A duration that something can happen in.
+pub(super) fn time(text: &str) -> Result<Duration, &'static str> {
+    let time = duration(text)?;
+    if time.is_zero() { Err("nothing ends in no time: write at least 1s") } else { Ok(time) }
 }
 
 impl RolloutOptions {

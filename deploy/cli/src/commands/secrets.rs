@@ -54,8 +54,10 @@ impl Secrets<'_> {
     }
 
     fn init(&self, operator: Option<&str>, yes: bool) -> Result<u8> {
+        if Vault::exists(&self.project.root) {
+            self.vault()?;
+        }
         let mut readers = self.readers(yes)?;
-
         let hosts = project_hosts(self.project)?;
         let operator = operator.map_or_else(user, str::to_owned);
         let mut approve = |index: &Index, sealings: &[Sealing<'_>]| readers.approve(index, sealings);

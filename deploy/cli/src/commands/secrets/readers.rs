@@ -38,6 +38,7 @@ impl Readers {
             // Who encrypts needs no private key; a command that needs one says what is wrong with it.
             Err(_) => Vec::new(),
         };
+        self.accepted.check_vault(index, "secrets/secrets.toml".as_ref())?;
         let first = self.accepted.is_first_use();
         self.name(sealings);
         let new = self.accepted.new_readers(sealings, &own);
