@@ -175,7 +175,7 @@ fn an_owner_that_keeps_filling_a_folder_does_not_hold_its_removal_up() {
     // Taken away from it, or gone.
     let ended_by = owner.join().unwrap();
     assert!(matches!(ended_by, Errno::ACCESS | Errno::NOENT), "{ended_by}");
-    assert!(made.load(Ordering::Relaxed) > 500);
+    assert!(made.load(Ordering::Relaxed) >= 500);
 }
 
 #[test]
