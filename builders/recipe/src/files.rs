@@ -68,8 +68,8 @@ impl ProjectFiles {
         &self.0.outside
     }
 
-    /// The same, where an operator allows these folders, which are free of links. Of those that `deploy.toml` names only the very
-    /// same count: it could name more below one of them later.
+    /// The same, where an operator allows these folders, which are free of links. Only a folder that
+    /// `deploy.toml` names itself can be among them: it could name more below one of them later.
     #[must_use]
     pub fn allow(&self, folders: &[PathBuf]) -> Self {
         let Inner { top, outside, .. } = &*self.0;

@@ -286,7 +286,8 @@ fn drive_to_the_end(store: &Store, paths: &Paths, record: Record) -> Result<Reco
         let mut texts = closures.iter().flatten().map(|closure| paths.store_path(closure).join("units").join(unit));
         texts.find_map(|path| fs::read_to_string(path).ok())
     };
-    let adopted = adopted::units::list(paths)?.into_iter().map(|adopted| adopted.unit).collect();
+    // A list that cannot be read fails the phase that needs it, and keeps no revert from beginning.
+    let adopted = adopted::units::list(paths).unwrap_or_default().into_iter().map(|adopted| adopted.unit).collect();
     let waits = Waits::new(&plan, confirm_within, adopted, &unit_text);
     Drive {
         paths,
